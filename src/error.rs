@@ -1,0 +1,541 @@
+//! What can go wrong, typed: each error says what was asked, how far it came, and what a person can do.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use crate::cgroup::{LimitGap, MisplacedProcess};
+use crate::job::{InvocationId, JobId, JobResult};
+
+/// Shorthand for results of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What was asked of the manager.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Operation {
+    /// Connect, and see that a manager answers.
+    Open,
+    /// Create a scope (or join or replace it, where the request says so).
+    CreateScope,
+    /// Create a slice.
+    CreateSlice,
+    /// Stop a unit.
+    Stop,
+    /// Start a unit.
+    Start,
+    /// Restart a unit.
+    Restart,
+    /// Send a signal to a unit's processes.
+    Kill,
+    /// Forget a unit's failed state.
+    ResetFailed,
+    /// Read properties.
+    Get,
+    /// List units.
+    List,
+    /// Cancel a job.
+    CancelJob,
+}
+
+impl Operation {
+    /// The operation in words that follow "could not".
+    ///
+    /// ```
+    /// assert_eq!(unitwait::Operation::CreateScope.as_str(), "create scope");
+    /// ```
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Operation::Open => "open the manager",
+            Operation::CreateScope => "create scope",
+            Operation::CreateSlice => "create slice",
+            Operation::Stop => "stop",
+            Operation::Start => "start",
+            Operation::Restart => "restart",
+            Operation::Kill => "kill",
+            Operation::ResetFailed => "reset the failed state of",
+            Operation::Get => "read properties of",
+            Operation::List => "list units",
+            Operation::CancelJob => "cancel job",
+        }
+    }
+}
+
+/// What was asked, and of which unit (or job, by its number).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Asked {
+    /// What was asked.
+    pub operation: Operation,
+    /// The unit's name; `None` where no unit was meant.
+    pub unit: Option<Box<str>>,
+}
+
+impl Asked {
+    pub(crate) fn new(operation: Operation, unit: Option<&str>) -> Asked {
+        Asked { operation, unit: unit.map(Into::into) }
+    }
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.operation.as_str())?;
+        self.unit.as_ref().map_or(Ok(()), |unit| write!(f, " {unit}"))
+    }
+}
+
+/// How far a request came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Stage {
+    /// Waiting for a connection; nothing was sent.
+    Connect,
+    /// Waiting in line for a place in the window of calls in flight; nothing was sent.
+    Queued,
+    /// The call was sent, and systemd has not answered it: it may or may not have been carried out.
+    Call,
+    /// systemd accepted the call and is at work on the job.
+    Job,
+    /// The job is done; what the kernel holds was still being looked at.
+    Verify,
+}
+
+impl Stage {
+    /// The stage as one word.
+    ///
+    /// ```
+    /// assert_eq!(unitwait::Stage::Job.as_str(), "job");
+    /// ```
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Stage::Connect => "connect",
+            Stage::Queued => "queued",
+            Stage::Call => "call",
+            Stage::Job => "job",
+            Stage::Verify => "verify",
+        }
+    }
+
+    const fn told(self) -> &'static str {
+        match self {
+            Stage::Connect => "no connection to the manager yet, and nothing was sent",
+            Stage::Queued => "it still waited in line, and nothing was sent",
+            Stage::Call => "the call was sent and systemd has not answered",
+            Stage::Job => "systemd accepted it and its job is not over",
+            Stage::Verify => "its job is done and the kernel's side was still being checked",
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Everything that a call of this crate can fail with.
+///
+/// [`Display`](fmt::Display) is one line for people that ends with what can be done; the fields and the
+/// questions ([`is_timeout`](Error::is_timeout), [`unit`](Error::unit), …) are for programs.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The request itself is wrong; it was refused before anything was sent, and nothing has changed.
+    InvalidInput {
+        /// Which part of the request: `unit name`, `property`, `PID`, …
+        what: &'static str,
+        /// What was given.
+        given: String,
+        /// Why it cannot be.
+        reason: String,
+    },
+    /// No connection to the manager could be made.
+    Connect {
+        /// The D-Bus address that was tried.
+        address: String,
+        /// Why it failed, in the words of whoever refused.
+        reason: String,
+    },
+    /// systemd or the bus refused for want of rights.
+    AccessDenied {
+        /// What was asked.
+        asked: Asked,
+        /// The D-Bus error's name.
+        name: String,
+        /// The D-Bus error's text.
+        message: String,
+    },
+    /// A unit of that name is there already; no job was made for this request.
+    UnitExists {
+        /// What was asked.
+        asked: Asked,
+        /// The state of the unit that is there (`ActiveState`), where it could be read.
+        state: Option<String>,
+    },
+    /// No unit of that name is loaded, or the run that a handle means is over.
+    NoSuchUnit {
+        /// What was asked.
+        asked: Asked,
+    },
+    /// The handle's run is over, and another run has its name now; that one was not touched.
+    Superseded {
+        /// What was asked.
+        asked: Asked,
+        /// The run that the handle means.
+        invocation: InvocationId,
+    },
+    /// A process that was to be placed is not there (any more).
+    NoSuchProcess {
+        /// What was asked.
+        asked: Asked,
+        /// The process, where it is known which.
+        pid: Option<u32>,
+    },
+    /// systemd does not know a property, or does not let it be set on this kind of unit.
+    UnknownProperty {
+        /// What was asked.
+        asked: Asked,
+        /// The property's name on D-Bus; empty where systemd did not say which.
+        property: String,
+        /// The D-Bus error's text.
+        message: String,
+    },
+    /// No such job is queued or running; it may just have ended.
+    NoSuchJob {
+        /// The job.
+        job: JobId,
+    },
+    /// The job ended, and not with `done`.
+    JobFailed {
+        /// What was asked.
+        asked: Asked,
+        /// The job.
+        job: JobId,
+        /// How it ended.
+        result: JobResult,
+    },
+    /// The deadline came first.
+    Timeout {
+        /// What was asked.
+        asked: Asked,
+        /// How far it had come.
+        stage: Stage,
+        /// The job, once systemd had made one.
+        job: Option<JobId>,
+        /// How long the call had waited.
+        waited: Duration,
+    },
+    /// The connection ended while the request was under way.
+    Disconnected {
+        /// What was asked.
+        asked: Asked,
+        /// How far it had come.
+        stage: Stage,
+        /// The job, once systemd had made one.
+        job: Option<JobId>,
+    },
+    /// The job is done, and the kernel has processes elsewhere than in the unit's control group.
+    Misplaced {
+        /// What was asked.
+        asked: Asked,
+        /// Each process that is not where it should be, and where it is.
+        processes: Vec<MisplacedProcess>,
+    },
+    /// Limits were required, and the kernel does not hold them; the unit was released again.
+    Limit {
+        /// What was asked.
+        asked: Asked,
+        /// Each limit that is not in force.
+        gaps: Vec<LimitGap>,
+        /// Whether the unit is known to be gone again.
+        released: bool,
+    },
+    /// Processes can join a running unit only where it is delegated (`Delegate=yes`), and it is not.
+    NotDelegated {
+        /// What was asked.
+        asked: Asked,
+    },
+    /// To replace the unit would kill a process that is to be placed in it: it runs in that unit now.
+    WouldKill {
+        /// What was asked.
+        asked: Asked,
+        /// The process.
+        pid: u32,
+    },
+    /// The manager was opened by another process, before a `fork`; open one of this process's own.
+    Forked,
+    /// The manager's thread is gone; this manager cannot be used any more.
+    Closed {
+        /// Why, in the thread's last words.
+        reason: String,
+    },
+    /// The operating system refused something that the driver needs (a thread, a descriptor, a file).
+    System {
+        /// What was being done.
+        doing: &'static str,
+        /// The operating system's answer.
+        source: io::Error,
+    },
+    /// Any other D-Bus error.
+    Dbus {
+        /// What was asked.
+        asked: Asked,
+        /// The error's name.
+        name: String,
+        /// The error's text.
+        message: String,
+    },
+    /// systemd answered with a message of another form than its documentation gives.
+    Protocol {
+        /// What was asked.
+        asked: Asked,
+        /// What was wrong with the answer.
+        reason: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn invalid(what: &'static str, given: impl Into<String>, reason: impl Into<String>) -> Error {
+        Error::InvalidInput { what, given: given.into(), reason: reason.into() }
+    }
+
+    /// Whether the request was refused before anything was sent, for what it said.
+    ///
+    /// ```
+    /// let scope = unitwait::Scope::new("not a name").pid(1);
+    /// assert!(scope.check().unwrap_err().is_invalid_input());
+    /// ```
+    pub fn is_invalid_input(&self) -> bool {
+        matches!(self, Error::InvalidInput { .. })
+    }
+
+    /// Whether the deadline came first.
+    ///
+    /// ```
+    /// let error = unitwait::Scope::new("bad").check().unwrap_err();
+    /// assert!(!error.is_timeout());
+    /// ```
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Error::Timeout { .. })
+    }
+
+    /// What was asked, where the error belongs to one request.
+    ///
+    /// ```
+    /// let error = unitwait::Scope::new("bad").check().unwrap_err();
+    /// assert!(error.asked().is_none());
+    /// ```
+    pub fn asked(&self) -> Option<&Asked> {
+        match self {
+            Error::AccessDenied { asked, .. }
+            | Error::UnitExists { asked, .. }
+            | Error::NoSuchUnit { asked }
+            | Error::Superseded { asked, .. }
+            | Error::NoSuchProcess { asked, .. }
+            | Error::UnknownProperty { asked, .. }
+            | Error::JobFailed { asked, .. }
+            | Error::Timeout { asked, .. }
+            | Error::Disconnected { asked, .. }
+            | Error::Misplaced { asked, .. }
+            | Error::Limit { asked, .. }
+            | Error::NotDelegated { asked }
+            | Error::WouldKill { asked, .. }
+            | Error::Dbus { asked, .. }
+            | Error::Protocol { asked, .. } => Some(asked),
+            Error::InvalidInput { .. }
+            | Error::Connect { .. }
+            | Error::NoSuchJob { .. }
+            | Error::Forked
+            | Error::Closed { .. }
+            | Error::System { .. } => None,
+        }
+    }
+
+    /// The unit that was meant.
+    ///
+    /// ```
+    /// let error = unitwait::Scope::new("bad").check().unwrap_err();
+    /// assert_eq!(error.unit(), None);
+    /// ```
+    pub fn unit(&self) -> Option<&str> {
+        self.asked()?.unit.as_deref()
+    }
+
+    /// How far the request came, where that is known to matter (a timeout, a lost connection).
+    ///
+    /// ```
+    /// let error = unitwait::Scope::new("bad").check().unwrap_err();
+    /// assert_eq!(error.stage(), None);
+    /// ```
+    pub fn stage(&self) -> Option<Stage> {
+        match self {
+            Error::Timeout { stage, .. } | Error::Disconnected { stage, .. } => Some(*stage),
+            _ => None,
+        }
+    }
+
+    /// The job that systemd made for the request.
+    ///
+    /// ```
+    /// let error = unitwait::Scope::new("bad").check().unwrap_err();
+    /// assert_eq!(error.job(), None);
+    /// ```
+    pub fn job(&self) -> Option<JobId> {
+        match self {
+            Error::Timeout { job, .. } | Error::Disconnected { job, .. } => *job,
+            Error::JobFailed { job, .. } | Error::NoSuchJob { job } => Some(*job),
+            _ => None,
+        }
+    }
+
+    /// The name of the D-Bus error behind it, where there is one.
+    ///
+    /// ```
+    /// let error = unitwait::Scope::new("bad").check().unwrap_err();
+    /// assert_eq!(error.dbus_name(), None);
+    /// ```
+    pub fn dbus_name(&self) -> Option<&str> {
+        match self {
+            Error::AccessDenied { name, .. } | Error::Dbus { name, .. } => Some(name),
+            _ => None,
+        }
+    }
+
+    /// What a person can do about it.
+    ///
+    /// ```
+    /// let error = unitwait::Scope::new("bad").check().unwrap_err();
+    /// assert!(!error.hint().is_empty());
+    /// ```
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Error::InvalidInput { .. } => "correct the request; nothing was sent",
+            Error::Connect { .. } => "see that the bus and systemd run and that the address is right; `unitwait doctor` tells",
+            Error::AccessDenied { .. } => "ask as root, use the user manager, or have the administrator allow it in polkit",
+            Error::UnitExists { .. } => "choose another name, stop that unit, or ask to join or replace it",
+            Error::NoSuchUnit { .. } => "it ended, was never started, or is misspelt",
+            Error::Superseded { .. } => "look the unit up again by its name if the new run is meant",
+            Error::NoSuchProcess { .. } => "the process ended before it could be placed; start it again",
+            Error::UnknownProperty { .. } => "leave the property out, or use a systemd that knows it",
+            Error::NoSuchJob { .. } => "it is over already",
+            Error::JobFailed { result, .. } => result.hint(),
+            Error::Timeout { stage: Stage::Connect | Stage::Queued, .. } => "nothing has changed: try again, with a longer deadline if the manager is busy",
+            Error::Timeout { .. } => "look at the unit before trying again: it may be there",
+            Error::Disconnected { stage: Stage::Connect | Stage::Queued, .. } => "nothing has changed: try again",
+            Error::Disconnected { .. } => "look at the unit before trying again: it may be there",
+            Error::Misplaced { .. } => "another program moves processes between control groups; find it, or place the processes again",
+            Error::Limit { .. } => "boot with the controller enabled, delegate it, or do without the limit",
+            Error::NotDelegated { .. } => "create the unit with delegation, or replace it",
+            Error::WouldKill { .. } => "choose another name, or move the process out of that unit first",
+            Error::Forked => "open a manager after the fork",
+            Error::Closed { .. } => "open the manager again",
+            Error::System { .. } => "see the limits on descriptors, threads and memory",
+            Error::Dbus { .. } => "see the journal of systemd",
+            Error::Protocol { .. } => "something other than systemd may own the name `org.freedesktop.systemd1`",
+        }
+    }
+}
+
+fn list<T: fmt::Display>(f: &mut fmt::Formatter<'_>, items: &[T]) -> fmt::Result {
+    for (at, item) in items.iter().enumerate() {
+        write!(f, "{}{item}", if at == 0 { "" } else { ", " })?;
+    }
+    Ok(())
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.tell(f)?;
+        write!(f, " ({})", self.hint())
+    }
+}
+
+impl Error {
+    fn tell(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::InvalidInput { what, given, reason } => write!(f, "bad {what} {given:?}: {reason}"),
+            Error::Connect { address, reason } => write!(f, "could not connect to {address}: {reason}"),
+            Error::UnitExists { asked, state } => {
+                write!(f, "could not {asked}: a unit of that name exists")?;
+                state.as_ref().map_or(Ok(()), |state| write!(f, " and is {state}"))
+            }
+            Error::NoSuchUnit { asked } => write!(f, "could not {asked}: no such unit"),
+            Error::Superseded { asked, invocation } => {
+                write!(f, "could not {asked}: its run {invocation} is over and another has its name")
+            }
+            Error::NoSuchProcess { asked, pid: Some(pid) } => {
+                write!(f, "could not {asked}: there is no process {pid}")
+            }
+            Error::NoSuchProcess { asked, pid: None } => write!(f, "could not {asked}: a process has ended"),
+            Error::UnknownProperty { asked, property, message } => {
+                write!(f, "could not {asked}: systemd does not take property {property}: {message}")
+            }
+            Error::NoSuchJob { job } => write!(f, "there is no job {job}"),
+            Error::JobFailed { asked, job, result } => write!(f, "could not {asked}: job {job} ended as {result}"),
+            Error::Timeout { asked, stage, job, waited } => {
+                write!(f, "could not {asked} by the deadline, after {waited:.1?}: {}", stage.told())?;
+                job.map_or(Ok(()), |job| write!(f, "; job {job}"))
+            }
+            Error::Disconnected { asked, stage, job } => {
+                write!(f, "could not {asked}: the connection ended; {}", stage.told())?;
+                job.map_or(Ok(()), |job| write!(f, "; job {job}"))
+            }
+            Error::Misplaced { asked, processes } => {
+                write!(f, "{asked}: done, and yet ")?;
+                list(f, processes)
+            }
+            Error::Limit { asked, gaps, released } => {
+                write!(f, "could not {asked} with the limits required: ")?;
+                list(f, gaps)?;
+                f.write_str(if *released { "; it was released again" } else { "; it may still be there" })
+            }
+            Error::NotDelegated { asked } => write!(f, "could not {asked}: the unit is not delegated"),
+            Error::WouldKill { asked, pid } => {
+                write!(f, "could not {asked}: to replace the unit would kill process {pid}, which runs in it")
+            }
+            Error::Forked => f.write_str("the manager belongs to the process that opened it, before a fork"),
+            Error::Closed { reason } => write!(f, "the manager's thread is gone: {reason}"),
+            Error::System { doing, source } => write!(f, "could not {doing}: {source}"),
+            Error::AccessDenied { asked, name, message } | Error::Dbus { asked, name, message } => {
+                write!(f, "could not {asked}: {message} [{name}]")
+            }
+            Error::Protocol { asked, reason } => write!(f, "could not {asked}: {reason}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::System { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_says_what_was_asked_how_far_it_came_and_what_to_do() {
+        let error = Error::Timeout {
+            asked: Asked::new(Operation::CreateScope, Some("a.scope")),
+            stage: Stage::Job,
+            job: Some(JobId::new(42)),
+            waited: Duration::from_millis(1500),
+        };
+        assert_eq!(
+            error.to_string(),
+            "could not create scope a.scope by the deadline, after 1.5s: systemd accepted it and its job is \
+             not over; job 42 (look at the unit before trying again: it may be there)"
+        );
+        assert_eq!((error.unit(), error.stage()), (Some("a.scope"), Some(Stage::Job)));
+        assert_eq!(error.job(), Some(JobId::new(42)));
+    }
+
+    #[test]
+    fn results_stay_small_enough_to_return_by_value() {
+        assert!(size_of::<Error>() <= 128, "{}", size_of::<Error>());
+    }
+}
