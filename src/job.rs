@@ -182,6 +182,20 @@ impl JobMode {
     }
 }
 
+/// How long each stage of a request took; they add up to the time from asking to the answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StageTimes {
+    /// In line, the connection included.
+    pub queued: std::time::Duration,
+    /// From the call to systemd's answer to it.
+    pub accepted: std::time::Duration,
+    /// From the answer to the end of the job.
+    pub done: std::time::Duration,
+    /// Looking at the kernel.
+    pub verified: std::time::Duration,
+}
+
 /// The 128-bit number that tells one run of a unit from every other run, of any unit, ever.
 ///
 /// Source: `systemd.exec(5)`, `$INVOCATION_ID`.

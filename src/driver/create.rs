@@ -1,0 +1,348 @@
+//! The steps that create a unit: the call, its job, a look at the kernel, and what to do where it exists.
+
+use super::plan::{Created, Event, Outcome, Step, Success, get_state, out_of_step, property, refusal};
+use crate::cgroup::{Findings, Inspection, Place};
+use crate::error::{Asked, Error};
+use crate::job::{InvocationId, JobId, JobMode, JobResult};
+use crate::systemd1::{self, Call, Verb};
+use crate::unit::{OnExists, Property, Value};
+
+/// How often one request creates at the most: other programs may take the name again each time it is free.
+const MOST_ATTEMPTS: u32 = 3;
+
+/// Where a creation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Creating,
+    Inspecting,
+    ReadingInvocation,
+    InspectingAgain,
+    Releasing,
+    ReadingState,
+    ReadingGroup,
+    LookingInside,
+    StoppingOld,
+    Resetting,
+    Attaching,
+    ReadingDelegate,
+    Starting,
+}
+
+/// A unit to create, and how far it is.
+#[derive(Debug)]
+pub(crate) struct Create {
+    pub asked: Asked,
+    pub unit: String,
+    pub properties: Vec<Property>,
+    pub on_exists: OnExists,
+    pub verify: bool,
+    pub require_limits: bool,
+    pub inspection: Inspection,
+    state: State,
+    attempts: u32,
+    outcome: Outcome,
+    job: Option<JobId>,
+    invocation: Option<InvocationId>,
+    held: Option<(Findings, String)>,
+}
+
+impl Create {
+    pub(crate) fn new(asked: Asked, unit: String, properties: Vec<Property>, inspection: Inspection) -> Create {
+        Create {
+            asked,
+            unit,
+            properties,
+            on_exists: OnExists::Fail,
+            verify: true,
+            require_limits: false,
+            inspection,
+            state: State::Creating,
+            attempts: 0,
+            outcome: Outcome::Created,
+            job: None,
+            invocation: None,
+            held: None,
+        }
+    }
+
+    pub(crate) fn asked(&self) -> &Asked {
+        &self.asked
+    }
+
+    pub(crate) fn is_creating(&self) -> bool {
+        self.state == State::Creating
+    }
+
+    pub(crate) fn start(&mut self) -> Step {
+        self.attempts += 1;
+        self.go(State::Creating, self.create_call())
+    }
+
+    fn create_call(&self) -> Call {
+        Call::StartTransient { unit: self.unit.clone(), properties: self.properties.clone() }
+    }
+
+    fn go(&mut self, state: State, call: Call) -> Step {
+        self.state = state;
+        Step::Call(call)
+    }
+
+    fn inspect(&mut self, state: State) -> Step {
+        self.state = state;
+        Step::Inspect(Box::new(self.inspection.clone()))
+    }
+
+    fn read(&mut self, state: State, interface: &str, name: &str) -> Step {
+        let path = systemd1::unit_path(&self.unit);
+        self.go(state, Call::Get { path, interface: interface.into(), name: name.into() })
+    }
+
+    fn fail(&self, error: Error) -> Step {
+        debug_assert!(error.asked().is_none_or(|asked| *asked == self.asked));
+        Step::Finish(Err(error))
+    }
+
+    pub(crate) fn advance(&mut self, event: Event) -> Step {
+        match self.state {
+            State::Creating => self.after_create(event),
+            State::Inspecting => self.after_inspection(event),
+            State::ReadingInvocation => self.after_invocation(event),
+            State::InspectingAgain => self.after_second_inspection(event),
+            State::Releasing => self.after_release(&event),
+            State::ReadingState => self.after_state(event),
+            State::ReadingGroup => self.after_group(event),
+            State::LookingInside => self.after_look_inside(event),
+            State::StoppingOld => self.after_stop(event),
+            State::Resetting => self.start(),
+            State::Attaching => self.after_attach(event),
+            State::ReadingDelegate => self.after_delegate(event),
+            State::Starting => self.after_start(event),
+        }
+    }
+
+    fn after_create(&mut self, event: Event) -> Step {
+        match event {
+            Event::Job(job, JobResult::Done) => {
+                self.job = Some(job);
+                self.inspect(State::Inspecting)
+            }
+            Event::Job(job, result) => self.fail(Error::JobFailed { asked: self.asked.clone(), job, result }),
+            Event::Refused(error) => match refusal(self.asked.clone(), &self.create_call(), error) {
+                Error::UnitExists { .. } => self.go(State::ReadingState, get_state(&self.unit)),
+                other => self.fail(other),
+            },
+            Event::Answer(_) | Event::Inspected(_) => self.fail(out_of_step(&self.asked)),
+        }
+    }
+
+    /// The name is taken: a failed or just dying leftover is cleared away, anything else is the policy's.
+    fn after_state(&mut self, event: Event) -> Step {
+        let Event::Answer(answer) = event else { return self.unexpected(event) };
+        let state = property(answer).and_then(|value| value.as_str().map(String::from)).unwrap_or_default();
+        let retry = self.attempts < MOST_ATTEMPTS;
+        match (state.as_str(), self.on_exists) {
+            ("active", OnExists::Accept) => {
+                self.outcome = Outcome::Accepted;
+                self.inspect(State::Inspecting)
+            }
+            (_, OnExists::Accept) => {
+                self.outcome = Outcome::Accepted;
+                let (verb, unit) = (Verb::Start, self.unit.clone());
+                self.go(State::Starting, Call::UnitJob { verb, unit, mode: JobMode::Replace })
+            }
+            ("failed" | "inactive", _) if retry => {
+                self.go(State::Resetting, Call::ResetFailed { unit: self.unit.clone() })
+            }
+            (_, OnExists::Join) => self.read_group(),
+            (_, OnExists::Replace) if retry => self.read_group(),
+            _ => self.fail(Error::UnitExists { asked: self.asked.clone(), state: Some(state) }),
+        }
+    }
+
+    fn read_group(&mut self) -> Step {
+        let interface = systemd1::type_interface(&self.unit);
+        self.read(State::ReadingGroup, &interface, "ControlGroup")
+    }
+
+    fn after_group(&mut self, event: Event) -> Step {
+        let Event::Answer(answer) = event else { return self.unexpected(event) };
+        let group = property(answer).and_then(|value| value.as_str().map(String::from)).unwrap_or_default();
+        if group.is_empty() {
+            // It ended between two messages; the name may be free now.
+            return self.again();
+        }
+        if self.on_exists == OnExists::Join {
+            self.inspection.place = Place::Exact(group);
+            return self.inspect(State::LookingInside);
+        }
+        let mut look = self.inspection.clone();
+        look.place = Place::Exact(group);
+        self.state = State::LookingInside;
+        Step::Inspect(Box::new(look))
+    }
+
+    fn again(&mut self) -> Step {
+        if self.attempts < MOST_ATTEMPTS {
+            return self.start();
+        }
+        self.fail(Error::UnitExists { asked: self.asked.clone(), state: None })
+    }
+
+    fn after_look_inside(&mut self, event: Event) -> Step {
+        let Event::Inspected(findings) = event else { return self.unexpected(event) };
+        if self.on_exists == OnExists::Join {
+            self.outcome = Outcome::Joined;
+            if findings.misplaced.is_empty() && findings.present > 0 {
+                return self.judge(findings);
+            }
+            let pids = self.inspection.processes.iter().map(|process| process.pid).collect();
+            return self.go(State::Attaching, Call::Attach { unit: self.unit.clone(), pids });
+        }
+        let elsewhere = |pid: u32| findings.misplaced.iter().any(|process| process.pid == pid);
+        let inside = self.inspection.processes.iter().find(|process| !elsewhere(process.pid));
+        if let Some(process) = inside.filter(|_| findings.present > 0) {
+            return self.fail(Error::WouldKill { asked: self.asked.clone(), pid: process.pid });
+        }
+        self.outcome = Outcome::Replaced;
+        let (verb, unit) = (Verb::Stop, self.unit.clone());
+        self.go(State::StoppingOld, Call::UnitJob { verb, unit, mode: JobMode::Replace })
+    }
+
+    fn after_stop(&mut self, event: Event) -> Step {
+        match event {
+            Event::Job(_, JobResult::Done) => {
+                self.go(State::Resetting, Call::ResetFailed { unit: self.unit.clone() })
+            }
+            Event::Job(job, result) => self.fail(Error::JobFailed { asked: self.asked.clone(), job, result }),
+            Event::Refused(error) => match refusal(self.asked.clone(), &self.create_call(), error) {
+                Error::NoSuchUnit { .. } => self.again(),
+                other => self.fail(other),
+            },
+            other => self.unexpected(other),
+        }
+    }
+
+    fn after_attach(&mut self, event: Event) -> Step {
+        match event {
+            Event::Answer(_) => self.inspect(State::Inspecting),
+            Event::Refused(error) => {
+                let pids = self.inspection.processes.iter().map(|process| process.pid).collect();
+                let call = Call::Attach { unit: self.unit.clone(), pids };
+                match refusal(self.asked.clone(), &call, error) {
+                    // The refusal of a unit without delegation has no name of its own, so the unit is asked.
+                    Error::Dbus { .. } => {
+                        let interface = systemd1::type_interface(&self.unit);
+                        self.read(State::ReadingDelegate, &interface, "Delegate")
+                    }
+                    other => self.fail(other),
+                }
+            }
+            other => self.unexpected(other),
+        }
+    }
+
+    fn after_delegate(&mut self, event: Event) -> Step {
+        let Event::Answer(answer) = event else { return self.unexpected(event) };
+        if property(answer).and_then(|value| value.as_bool()) == Some(false) {
+            return self.fail(Error::NotDelegated { asked: self.asked.clone() });
+        }
+        self.fail(Error::Dbus {
+            asked: self.asked.clone(),
+            name: "org.freedesktop.DBus.Error.InvalidArgs".into(),
+            message: "systemd refused to attach the processes to the delegated unit".into(),
+        })
+    }
+
+    fn after_start(&mut self, event: Event) -> Step {
+        match event {
+            Event::Job(job, JobResult::Done) => {
+                self.job = Some(job);
+                self.inspect(State::Inspecting)
+            }
+            Event::Job(job, result) => self.fail(Error::JobFailed { asked: self.asked.clone(), job, result }),
+            other => self.unexpected(other),
+        }
+    }
+
+    fn after_inspection(&mut self, event: Event) -> Step {
+        let Event::Inspected(findings) = event else { return self.unexpected(event) };
+        self.invocation = findings.invocation.as_deref().and_then(|id| id.parse().ok());
+        let nothing_left = !self.inspection.processes.is_empty() && findings.present == 0;
+        if self.invocation.is_some() || nothing_left || !findings.misplaced.is_empty() {
+            return self.judge(findings);
+        }
+        self.read(State::ReadingInvocation, systemd1::UNIT, "InvocationID")
+    }
+
+    /// The ID was read from the bus: only a process that is still in place proves that it is this run's.
+    fn after_invocation(&mut self, event: Event) -> Step {
+        if let Event::Answer(answer) = event {
+            let bytes: Option<Vec<u8>> = property(answer).map(|value| {
+                value.items().iter().filter_map(|byte| byte.as_u64()?.try_into().ok()).collect()
+            });
+            let bytes: Option<[u8; 16]> = bytes.and_then(|bytes| bytes.try_into().ok());
+            self.invocation = bytes.map(InvocationId::from_bytes);
+        }
+        self.inspect(State::InspectingAgain)
+    }
+
+    fn after_second_inspection(&mut self, event: Event) -> Step {
+        let Event::Inspected(findings) = event else { return self.unexpected(event) };
+        self.judge(findings)
+    }
+
+    fn judge(&mut self, mut findings: Findings) -> Step {
+        if !self.inspection.processes.is_empty() && findings.present == 0 {
+            // A run whose processes have all ended may be gone, and its name another's: there is none to mean.
+            self.invocation = None;
+        }
+        if !self.verify {
+            findings.misplaced.clear();
+            findings.gaps.clear();
+        }
+        if !findings.misplaced.is_empty() {
+            let processes = std::mem::take(&mut findings.misplaced);
+            return self.fail(Error::Misplaced { asked: self.asked.clone(), processes });
+        }
+        if self.require_limits && !findings.gaps.is_empty() {
+            return self.release(findings);
+        }
+        self.finish(findings)
+    }
+
+    /// Only what this request created is released again; a unit that was there before stays.
+    fn release(&mut self, findings: Findings) -> Step {
+        let ours = matches!(self.outcome, Outcome::Created | Outcome::Replaced);
+        let Some(invocation) = self.invocation.filter(|_| ours) else {
+            let (asked, gaps) = (self.asked.clone(), findings.gaps);
+            return self.fail(Error::Limit { asked, gaps, released: false });
+        };
+        self.held = Some((findings, invocation.object_path()));
+        let path = invocation.object_path();
+        self.go(State::Releasing, Call::RunJob { verb: Verb::Stop, path, mode: JobMode::Replace })
+    }
+
+    fn after_release(&mut self, event: &Event) -> Step {
+        let gone = matches!(event, Event::Refused(error) if error.name.ends_with(".NoSuchUnit"));
+        let released = gone || matches!(event, Event::Job(_, JobResult::Done));
+        let gaps = self.held.take().map(|(findings, _)| findings.gaps).unwrap_or_default();
+        self.fail(Error::Limit { asked: self.asked.clone(), gaps, released })
+    }
+
+    fn finish(&mut self, findings: Findings) -> Step {
+        let (outcome, job, invocation) = (self.outcome, self.job, self.invocation);
+        Step::Finish(Ok(Success::Created(Box::new(Created { outcome, job, findings, invocation }))))
+    }
+
+    fn unexpected(&self, event: Event) -> Step {
+        match event {
+            Event::Refused(error) => self.fail(refusal(self.asked.clone(), &self.create_call(), error)),
+            _ => self.fail(out_of_step(&self.asked)),
+        }
+    }
+}
+
+/// The processes to place, as the property that carries them.
+pub(crate) fn pids_property(pids: impl IntoIterator<Item = u32>) -> Property {
+    Property::new("PIDs", Value::Array("u".into(), pids.into_iter().map(Value::U32).collect()))
+}

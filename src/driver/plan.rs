@@ -1,0 +1,221 @@
+//! The steps of one request, as a pure machine: each answer in, the next call (or the outcome) out.
+//!
+//! A plan does no I/O and knows no clock; the router carries its calls and the loop its looks at the kernel.
+
+use std::collections::BTreeMap;
+
+use super::create::Create;
+use crate::cgroup::{Findings, Inspection};
+use crate::error::{Asked, Error};
+use crate::job::{InvocationId, JobId, JobResult};
+use crate::systemd1::{self, BusError, Call};
+use crate::unit::Value;
+
+/// What a plan is told.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// The call was answered; one that makes a job is told by `Job` instead, once that is over.
+    Answer(Vec<Value>),
+    /// The call was refused.
+    Refused(BusError),
+    /// The call's job is over.
+    Job(JobId, JobResult),
+    /// The kernel was looked at.
+    Inspected(Findings),
+}
+
+/// What a plan wants next.
+#[derive(Debug)]
+pub(crate) enum Step {
+    Call(Call),
+    Inspect(Box<Inspection>),
+    Finish(Result<Success, Error>),
+}
+
+/// What a request that went well has to tell.
+#[derive(Debug)]
+pub(crate) enum Success {
+    Answer(Vec<Value>),
+    Job(JobId),
+    Created(Box<Created>),
+}
+
+/// How a unit came to be what was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It was created.
+    Created,
+    /// It was there, and the processes are in it now.
+    Joined,
+    /// What was there was stopped, and it was created anew.
+    Replaced,
+    /// It was there, and was taken as it is.
+    Accepted,
+}
+
+#[derive(Debug)]
+pub(crate) struct Created {
+    pub outcome: Outcome,
+    pub job: Option<JobId>,
+    pub findings: Findings,
+    pub invocation: Option<InvocationId>,
+}
+
+/// A request's steps.
+#[derive(Debug)]
+pub(crate) enum Plan {
+    /// One call, one answer or job.
+    Single { asked: Asked, call: Call },
+    /// One call to one run of a unit, by the run's own object path.
+    Run { asked: Asked, call: Call, invocation: InvocationId, refused: bool },
+    /// A unit to create.
+    Create(Box<Create>),
+}
+
+impl Plan {
+    pub(crate) fn asked(&self) -> &Asked {
+        match self {
+            Plan::Single { asked, .. } | Plan::Run { asked, .. } => asked,
+            Plan::Create(create) => create.asked(),
+        }
+    }
+
+    /// The first step.
+    pub(crate) fn start(&mut self) -> Step {
+        match self {
+            Plan::Single { call, .. } | Plan::Run { call, .. } => Step::Call(call.clone()),
+            Plan::Create(create) => create.start(),
+        }
+    }
+
+    /// The next step, after what the last one brought.
+    pub(crate) fn advance(&mut self, event: Event) -> Step {
+        match self {
+            Plan::Single { asked, call } => Step::Finish(single(asked, call, event)),
+            Plan::Run { asked, invocation, refused, .. } if *refused => {
+                Step::Finish(Err(run_is_over(asked.clone(), *invocation, &event)))
+            }
+            Plan::Run { asked, call, refused, .. } => match (event, asked.unit.as_deref()) {
+                (Event::Refused(error), Some(unit)) if error.name == "org.freedesktop.systemd1.NoSuchUnit" => {
+                    *refused = true;
+                    Step::Call(get_state(unit))
+                }
+                (event, _) => Step::Finish(single(asked, call, event)),
+            },
+            Plan::Create(create) => create.advance(event),
+        }
+    }
+
+    /// Whether the job of a request that nobody waits for any more is to be cancelled: only that of a unit
+    /// which this very request was to create. A stop's or start's job may be somebody else's too.
+    pub(crate) fn owns_its_job(&self) -> bool {
+        matches!(self, Plan::Create(create) if create.is_creating())
+    }
+}
+
+/// Reads the state of the unit that has a name now; a name that no unit has reads as `inactive`.
+pub(super) fn get_state(unit: &str) -> Call {
+    Call::Get { path: systemd1::unit_path(unit), interface: systemd1::UNIT.into(), name: "ActiveState".into() }
+}
+
+/// The value of a property that was read.
+pub(super) fn property(mut answer: Vec<Value>) -> Option<Value> {
+    match answer.pop()? {
+        Value::Variant(value) => Some(*value),
+        _ => None,
+    }
+}
+
+fn single(asked: &Asked, call: &Call, event: Event) -> Result<Success, Error> {
+    match event {
+        Event::Answer(values) => Ok(Success::Answer(values)),
+        Event::Job(job, JobResult::Done) => Ok(Success::Job(job)),
+        Event::Job(job, result) => Err(Error::JobFailed { asked: asked.clone(), job, result }),
+        Event::Refused(error) => Err(refusal(asked.clone(), call, error)),
+        Event::Inspected(_) => Err(out_of_step(asked)),
+    }
+}
+
+pub(super) fn out_of_step(asked: &Asked) -> Error {
+    Error::Protocol { asked: asked.clone(), reason: "an answer came that nothing had asked for".into() }
+}
+
+fn run_is_over(asked: Asked, invocation: InvocationId, event: &Event) -> Error {
+    let alive = match event {
+        Event::Answer(values) => matches!(
+            values.first(),
+            Some(Value::Variant(state)) if !matches!(state.as_str(), Some("inactive" | "failed"))
+        ),
+        _ => false,
+    };
+    if alive { Error::Superseded { asked, invocation } } else { Error::NoSuchUnit { asked } }
+}
+
+/// The typed error for a refusal. Errors are told apart by their names, never by their texts; a text is only
+/// searched for which of the request's own properties or processes it speaks of.
+pub(super) fn refusal(asked: Asked, call: &Call, error: BusError) -> Error {
+    let BusError { name, message } = error;
+    let known = name.strip_prefix("org.freedesktop.systemd1.").or(name.strip_prefix("org.freedesktop.DBus.Error."));
+    match known.unwrap_or(&name) {
+        "UnitExists" => Error::UnitExists { asked, state: None },
+        "NoSuchUnit" | "UnknownObject" => Error::NoSuchUnit { asked },
+        "NoSuchProcess" | "UnixProcessIdUnknown" => Error::NoSuchProcess { asked, pid: named_pid(call, &message) },
+        "NoSuchJob" => match call {
+            Call::CancelJob(job) => Error::NoSuchJob { job: *job },
+            _ => Error::Dbus { asked, name, message },
+        },
+        "AccessDenied" | "AuthFailed" | "InteractiveAuthorizationRequired" => {
+            Error::AccessDenied { asked, name, message }
+        }
+        "PropertyReadOnly" | "UnknownProperty" => {
+            Error::UnknownProperty { asked, property: named_property(call, &message), message }
+        }
+        "NoReply" | "Disconnected" => {
+            Error::Disconnected { asked, stage: crate::error::Stage::Call, job: None }
+        }
+        "ServiceUnknown" | "NameHasNoOwner" => {
+            Error::Connect { address: systemd1::NAME.into(), reason: format!("no systemd is on the bus: {message}") }
+        }
+        _ => Error::Dbus { asked, name, message },
+    }
+}
+
+fn named_property(call: &Call, message: &str) -> String {
+    let mut words = message.split(|c: char| !c.is_ascii_alphanumeric());
+    let named = match call {
+        Call::StartTransient { properties, .. } => {
+            words.find(|word| properties.iter().any(|property| property.name() == *word))
+        }
+        Call::Get { name, .. } => Some(name.as_str()),
+        _ => None,
+    };
+    named.unwrap_or_default().into()
+}
+
+fn named_pid(call: &Call, message: &str) -> Option<u32> {
+    let pids: Vec<u32> = match call {
+        Call::StartTransient { properties, .. } => {
+            let listed = properties.iter().filter(|property| property.name() == "PIDs");
+            listed.flat_map(|p| p.value().items()).filter_map(|pid| pid.as_u64()?.try_into().ok()).collect()
+        }
+        Call::Attach { pids, .. } => pids.clone(),
+        _ => return None,
+    };
+    let mut numbers = message.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse().ok());
+    numbers.find(|number| pids.contains(number)).or(if pids.len() == 1 { pids.first().copied() } else { None })
+}
+
+/// The properties in the answer to `GetAll`.
+pub(crate) fn dictionary(answer: &[Value]) -> Option<BTreeMap<String, Value>> {
+    let entries = answer.first()?.items().iter();
+    entries
+        .map(|entry| match entry {
+            Value::Entry(pair) => match (&pair.0, &pair.1) {
+                (Value::Str(name), Value::Variant(value)) => Some((name.clone(), (**value).clone())),
+                _ => None,
+            },
+            _ => None,
+        })
+        .collect()
+}

@@ -1,0 +1,136 @@
+//! Every method that the driver calls, as data, and how it becomes a message.
+
+use dbus::Message;
+use dbus::arg::{Append, IterAppend};
+
+use super::{BUS, BUS_PATH, MANAGER, MANAGER_PATH, NAME, PROPERTIES, UNIT, codec};
+use crate::job::{JobId, JobMode};
+use crate::unit::{KillWhom, Property};
+
+/// A change to a unit that makes a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Start,
+    Stop,
+    Restart,
+}
+
+impl Verb {
+    const fn on_manager(self) -> &'static str {
+        match self {
+            Verb::Start => "StartUnit",
+            Verb::Stop => "StopUnit",
+            Verb::Restart => "RestartUnit",
+        }
+    }
+
+    const fn on_unit(self) -> &'static str {
+        match self {
+            Verb::Start => "Start",
+            Verb::Stop => "Stop",
+            Verb::Restart => "Restart",
+        }
+    }
+}
+
+/// One method call.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Call {
+    Hello,
+    AddMatch(&'static str),
+    GetNameOwner,
+    StartTransient { unit: String, properties: Vec<Property> },
+    UnitJob { verb: Verb, unit: String, mode: JobMode },
+    RunJob { verb: Verb, path: String, mode: JobMode },
+    Kill { unit: String, whom: KillWhom, signal: i32 },
+    RunKill { path: String, whom: KillWhom, signal: i32 },
+    ResetFailed { unit: String },
+    CancelJob(JobId),
+    Attach { unit: String, pids: Vec<u32> },
+    ListUnits { patterns: Vec<String> },
+    Get { path: String, interface: String, name: String },
+    GetAll { path: String, interface: String },
+}
+
+impl Call {
+    /// The message, addressed to the manager (or to the bus itself, for the bus's own methods).
+    ///
+    /// Every text in a call was checked when the request was made: the crate `dbus` panics over others.
+    pub(crate) fn to_message(&self, serial: u32, direct: bool) -> Message {
+        let mut message = match self {
+            Call::Hello => bus_method("Hello"),
+            Call::AddMatch(rule) => bus_method("AddMatch").append1(*rule),
+            Call::GetNameOwner => bus_method("GetNameOwner").append1(NAME),
+            Call::StartTransient { unit, properties } => start_transient(unit, properties),
+            Call::UnitJob { verb, unit, mode } => {
+                manager_method(verb.on_manager()).append2(unit.as_str(), mode.as_str())
+            }
+            Call::RunJob { verb, path, mode } => method(path, UNIT, verb.on_unit()).append1(mode.as_str()),
+            Call::Kill { unit, whom, signal } => {
+                manager_method("KillUnit").append3(unit.as_str(), whom.as_str(), *signal)
+            }
+            Call::RunKill { path, whom, signal } => method(path, UNIT, "Kill").append2(whom.as_str(), *signal),
+            Call::ResetFailed { unit } => manager_method("ResetFailedUnit").append1(unit.as_str()),
+            Call::CancelJob(job) => manager_method("CancelJob").append1(job.get()),
+            Call::Attach { unit, pids } => {
+                manager_method("AttachProcessesToUnit").append3(unit.as_str(), "", pids.as_slice())
+            }
+            Call::ListUnits { patterns } => {
+                manager_method("ListUnitsByPatterns").append2(Vec::<String>::new(), patterns.as_slice())
+            }
+            Call::Get { path, interface, name } => {
+                method(path, PROPERTIES, "Get").append2(interface.as_str(), name.as_str())
+            }
+            Call::GetAll { path, interface } => method(path, PROPERTIES, "GetAll").append1(interface.as_str()),
+        };
+        message.set_serial(serial);
+        message.set_auto_start(false);
+        if direct {
+            message.set_destination(None);
+        }
+        message
+    }
+
+    /// Whether systemd answers with the path of a job to wait for.
+    pub(crate) fn makes_job(&self) -> bool {
+        matches!(self, Call::StartTransient { .. } | Call::UnitJob { .. } | Call::RunJob { .. })
+    }
+}
+
+fn bus_method(name: &str) -> Message {
+    Message::method_call(&BUS.into(), &BUS_PATH.into(), &BUS.into(), &name.into())
+}
+
+fn manager_method(name: &str) -> Message {
+    method(MANAGER_PATH, MANAGER, name)
+}
+
+fn method(path: &str, interface: &str, name: &str) -> Message {
+    Message::method_call(&NAME.into(), &path.into(), &interface.into(), &name.into())
+}
+
+fn start_transient(unit: &str, properties: &[Property]) -> Message {
+    let mut message = manager_method("StartTransientUnit").append2(unit, "fail");
+    let mut args = IterAppend::new(&mut message);
+    args.append_array(&"(sv)".into(), |list| {
+        for property in properties {
+            list.append_struct(|pair| {
+                property.name().append_by_ref(pair);
+                codec::append_variant(pair, property.value());
+            });
+        }
+    });
+    // Auxiliary units: the field is there for future use, and must be empty.
+    args.append_array(&"(sa(sv))".into(), |_| ());
+    message
+}
+
+trait AppendStr {
+    fn append_by_ref(&self, to: &mut IterAppend);
+}
+
+impl AppendStr for str {
+    fn append_by_ref(&self, to: &mut IterAppend) {
+        Append::append(self, to);
+    }
+}

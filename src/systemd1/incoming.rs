@@ -1,0 +1,96 @@
+//! What comes from the other end, parsed once and without belief: who sent a message is kept beside what it
+//! says, for the router to judge.
+
+use dbus::{Message, MessageType};
+
+use super::{BUS, MANAGER, MANAGER_PATH, NAME, codec};
+use crate::job::{JobId, JobResult};
+use crate::unit::Value;
+
+/// An error reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BusError {
+    pub name: String,
+    pub message: String,
+}
+
+/// The answer to a call.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Reply {
+    pub serial: u32,
+    pub sender: Option<String>,
+    pub result: Result<Vec<Value>, BusError>,
+}
+
+/// The signal that says that a job is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct JobRemoved {
+    pub sender: Option<String>,
+    pub job: JobId,
+    pub unit: String,
+    pub result: JobResult,
+}
+
+/// A message that means something to the driver.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Incoming {
+    Reply(Reply),
+    JobRemoved(JobRemoved),
+    /// The manager's name has a new owner, or none.
+    Owner { sender: Option<String>, owner: Option<String> },
+}
+
+impl Incoming {
+    /// Reads a message; `None` for one that is not for the driver, or is not of the form that it should have.
+    pub(crate) fn parse(message: &Message) -> Option<Incoming> {
+        let sender = message.sender().map(|name| name.to_string());
+        match message.msg_type() {
+            MessageType::Signal => Incoming::parse_signal(message, sender),
+            MessageType::MethodReturn => {
+                let body = codec::read_all(&mut message.iter_init());
+                let result = body.ok_or_else(|| BusError {
+                    name: "org.freedesktop.DBus.Error.InvalidSignature".into(),
+                    message: "the answer holds a file descriptor where none belongs".into(),
+                });
+                Some(Incoming::Reply(Reply { serial: message.get_reply_serial()?, sender, result }))
+            }
+            MessageType::Error => {
+                let error = error_of(message);
+                Some(Incoming::Reply(Reply { serial: message.get_reply_serial()?, sender, result: Err(error) }))
+            }
+            MessageType::MethodCall => None,
+        }
+    }
+
+    fn parse_signal(message: &Message, sender: Option<String>) -> Option<Incoming> {
+        let (path, interface, member) = (message.path()?, message.interface()?, message.member()?);
+        match (&*path, &*interface, &*member) {
+            // Fields that a newer systemd adds at the end are passed over.
+            (MANAGER_PATH, MANAGER, "JobRemoved") => {
+                let (id, _, unit, result) = message.get4::<u32, dbus::Path<'_>, &str, &str>();
+                Some(Incoming::JobRemoved(JobRemoved {
+                    sender,
+                    job: JobId::new(id?),
+                    unit: unit?.into(),
+                    result: JobResult::from_word(result?),
+                }))
+            }
+            (_, BUS, "NameOwnerChanged") => {
+                let (name, _, new) = message.get3::<&str, &str, &str>();
+                let owner = Some(new?).filter(|owner| !owner.is_empty()).map(Into::into);
+                (name? == NAME).then_some(Incoming::Owner { sender, owner })
+            }
+            _ => None,
+        }
+    }
+}
+
+fn error_of(message: &Message) -> BusError {
+    let text = message.get1::<&str>().unwrap_or_default().to_string();
+    // The crate gives an error's name only through `as_result`, which wants a message of its own.
+    let name = message.duplicate().ok().and_then(|mut copy| {
+        let error = copy.as_result().err()?;
+        error.name().map(Into::into)
+    });
+    BusError { name: name.unwrap_or_else(|| "org.freedesktop.DBus.Error.Failed".into()), message: text }
+}

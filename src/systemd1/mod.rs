@@ -1,0 +1,64 @@
+//! The names and messages of `org.freedesktop.systemd1`: what can be asked, and what comes back.
+//!
+//! Nothing here does I/O or keeps state. Source: `org.freedesktop.systemd1(5)`.
+
+mod call;
+mod codec;
+mod incoming;
+
+pub(crate) use call::{Call, Verb};
+pub(crate) use incoming::{BusError, Incoming, JobRemoved, Reply};
+
+/// The name that the manager owns on a bus.
+pub(crate) const NAME: &str = "org.freedesktop.systemd1";
+/// The bus's own name, object and interface.
+pub(crate) const BUS: &str = "org.freedesktop.DBus";
+const BUS_PATH: &str = "/org/freedesktop/DBus";
+/// The manager's object.
+pub(crate) const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
+pub(crate) const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+pub(crate) const UNIT: &str = "org.freedesktop.systemd1.Unit";
+const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+
+/// What a connection to a bus listens to. A sender in the first rule spares the bus work; it proves nothing,
+/// for a message addressed to this connection passes every rule by.
+pub(crate) const MATCH_RULES: [&str; 2] = [
+    "type='signal',sender='org.freedesktop.systemd1',path='/org/freedesktop/systemd1',\
+     interface='org.freedesktop.systemd1.Manager',member='JobRemoved'",
+    "type='signal',sender='org.freedesktop.DBus',path='/org/freedesktop/DBus',\
+     interface='org.freedesktop.DBus',member='NameOwnerChanged',arg0='org.freedesktop.systemd1'",
+];
+
+/// The interface that holds the properties of a unit's type (`…Scope` for `x.scope`).
+pub(crate) fn type_interface(unit: &str) -> String {
+    let suffix = unit.rsplit('.').next().unwrap_or_default();
+    let mut letters = suffix.chars();
+    let first = letters.next().map(|c| c.to_ascii_uppercase());
+    NAME.chars().chain(std::iter::once('.')).chain(first).chain(letters).collect()
+}
+
+/// A unit's object path: each byte that a path cannot hold becomes `_` and two hex digits, and so does a
+/// leading digit (`sd_bus_path_encode(3)`).
+pub(crate) fn unit_path(unit: &str) -> String {
+    use std::fmt::Write;
+    let mut path = format!("{MANAGER_PATH}/unit/");
+    for (at, byte) in unit.bytes().enumerate() {
+        if byte.is_ascii_alphabetic() || (at > 0 && byte.is_ascii_digit()) {
+            path.push(char::from(byte));
+        } else {
+            let _ = write!(path, "_{byte:02x}");
+        }
+    }
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_and_interfaces_are_those_that_systemd_has() {
+        assert_eq!(unit_path("3a-b.scope"), "/org/freedesktop/systemd1/unit/_33a_2db_2escope");
+        assert_eq!(type_interface("a.b.slice"), "org.freedesktop.systemd1.Slice");
+    }
+}
