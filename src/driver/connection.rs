@@ -1,0 +1,81 @@
+//! The connection: libdbus behind one door, never waited on. It knows messages, and nothing of units.
+
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, bounded};
+use dbus::Message;
+use dbus::channel::Channel;
+
+use super::signals;
+use super::wake::Wake;
+
+/// An open connection. Authentication, Hello and all else go through [`Connection::pump`].
+pub(crate) struct Connection(Channel);
+
+/// What poll(2) is to watch the bus socket for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Interest {
+    pub fd: RawFd,
+    pub read: bool,
+    pub write: bool,
+}
+
+impl Connection {
+    /// Puts a message out, without blocking; what does not fit into the socket goes with the next pump.
+    pub(crate) fn send(&self, mut message: Message, wants_reply: bool) -> Result<(), ()> {
+        message.set_no_reply(!wants_reply);
+        self.0.send(message).map(|_| ())
+    }
+
+    pub(crate) fn interest(&self) -> Interest {
+        let watch = self.0.watch();
+        Interest { fd: watch.fd, read: watch.read, write: watch.write }
+    }
+
+    /// Reads and writes what can be without blocking; false once the connection has ended.
+    pub(crate) fn pump(&self) -> bool {
+        self.0.read_write(Some(Duration::ZERO)).is_ok() && self.0.is_connected()
+    }
+
+    /// The next message that has come in.
+    pub(crate) fn next(&self) -> Option<Message> {
+        self.0.pop_message()
+    }
+}
+
+/// A connection that is being made.
+///
+/// connect(2) blocks while the listener's accept queue is full, so it has a thread of its own that can be left
+/// behind; there is never more than one of them for a manager.
+pub(crate) struct Connecting(Receiver<Result<Connection, String>>);
+
+impl Connecting {
+    /// Begins; `wake` is rung when [`Connecting::outcome`] has something to tell.
+    pub(crate) fn start(address: &str, wake: Arc<Wake>) -> std::io::Result<Connecting> {
+        let (tell, outcome) = bounded(1);
+        let address = address.to_string();
+        let connect = move || {
+            let opened = Channel::open_private(&address);
+            let result = opened.map_err(|error| error.message().unwrap_or("refused").to_string());
+            let _ = tell.try_send(result.map(|mut channel| {
+                channel.set_watch_enabled(true);
+                Connection(channel)
+            }));
+            wake.ring();
+        };
+        signals::without(|| thread::Builder::new().name("unitwait-connect".into()).spawn(connect))?;
+        Ok(Connecting(outcome))
+    }
+
+    /// The connection, or why there is none; `None` while it is still being made.
+    pub(crate) fn outcome(&self) -> Option<Result<Connection, String>> {
+        match self.0.try_recv() {
+            Ok(outcome) => Some(outcome),
+            Err(crossbeam_channel::TryRecvError::Empty) => None,
+            Err(crossbeam_channel::TryRecvError::Disconnected) => Some(Err("the attempt was cut short".into())),
+        }
+    }
+}

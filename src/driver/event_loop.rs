@@ -1,0 +1,194 @@
+//! The dbus thread: poll(2) on the bus socket, the bell and the nearest deadline, and the router between them.
+//!
+//! It alone owns the connection and the table of jobs, holds no lock, and never waits for a caller. Idle, it
+//! does not wake at all.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, TryRecvError};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::connection::{Connecting, Connection};
+use super::plan::Plan;
+use super::router::{Output, ReplyTo, RequestId, Router};
+use super::stats::Stats;
+use super::wake::Wake;
+use super::{Answer, Slot};
+use crate::cgroup;
+use crate::error::Error;
+use crate::systemd1::Incoming;
+
+/// What callers ask of the thread.
+pub(crate) enum Command {
+    Submit { id: RequestId, plan: Box<Plan>, deadline: Instant, reply: Box<dyn Slot> },
+    Abandon(RequestId),
+    Stats(Sender<Stats>),
+    Close,
+}
+
+impl ReplyTo for Box<dyn Slot> {
+    fn reached(&self, stage: crate::error::Stage, job: Option<crate::job::JobId>) {
+        self.as_ref().note(stage, job);
+    }
+}
+
+/// The address, and whether the manager itself listens there.
+#[derive(Clone, Debug)]
+pub(crate) struct Endpoint {
+    pub address: String,
+    pub direct: bool,
+}
+
+pub(crate) struct EventLoop {
+    endpoint: Endpoint,
+    commands: Receiver<Command>,
+    wake: Arc<Wake>,
+    router: Router<Box<dyn Slot>>,
+    connection: Option<Connection>,
+    connecting: Option<Connecting>,
+}
+
+impl EventLoop {
+    pub(crate) fn new(endpoint: Endpoint, window: usize, commands: Receiver<Command>, wake: Arc<Wake>) -> Self {
+        let router = Router::new(window);
+        EventLoop { endpoint, commands, wake, router, connection: None, connecting: None }
+    }
+
+    /// Runs until the last caller closes.
+    pub(crate) fn run(mut self) {
+        loop {
+            self.wait();
+            self.wake.clear();
+            if !self.take_commands() {
+                return;
+            }
+            self.look_at_connection();
+            self.router.tick(Instant::now());
+            self.carry_out();
+        }
+    }
+
+    fn wait(&self) {
+        let timeout = match self.router.deadline() {
+            None => PollTimeout::NONE,
+            Some(deadline) => {
+                // Rounded up: to wake a moment too early would be to wake twice.
+                let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_micros(999);
+                PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+            }
+        };
+        let mut fds = vec![PollFd::new(self.wake.as_fd(), PollFlags::POLLIN)];
+        if let Some(connection) = &self.connection {
+            let interest = connection.interest();
+            let mut flags = PollFlags::empty();
+            flags.set(PollFlags::POLLIN, interest.read);
+            flags.set(PollFlags::POLLOUT, interest.write);
+            fds.push(PollFd::new(borrow(interest.fd), flags));
+        }
+        // An interrupted poll is one that woke early; the loop looks at everything anyway.
+        let _ = poll(&mut fds, timeout);
+    }
+
+    fn take_commands(&mut self) -> bool {
+        loop {
+            let now = Instant::now();
+            match self.commands.try_recv() {
+                Ok(Command::Submit { id, plan, deadline, reply }) => {
+                    self.router.submit(now, id, *plan, deadline, reply);
+                }
+                Ok(Command::Abandon(id)) => self.router.abandon(now, id),
+                Ok(Command::Stats(to)) => {
+                    let _ = to.try_send(self.router.stats());
+                }
+                Ok(Command::Close) | Err(TryRecvError::Disconnected) => return false,
+                Err(TryRecvError::Empty) => return true,
+            }
+        }
+    }
+
+    fn look_at_connection(&mut self) {
+        if let Some(outcome) = self.connecting.as_ref().and_then(Connecting::outcome) {
+            self.connecting = None;
+            match outcome {
+                Ok(connection) => {
+                    self.connection = Some(connection);
+                    self.router.stats.connections += 1;
+                    self.router.connected(Instant::now(), self.endpoint.direct);
+                }
+                Err(reason) => self.no_connection(&reason),
+            }
+        }
+        if let Some(connection) = &self.connection {
+            let alive = connection.pump();
+            while let Some(message) = connection.next() {
+                if let Some(incoming) = Incoming::parse(&message) {
+                    self.router.incoming(Instant::now(), incoming);
+                }
+            }
+            if !alive {
+                self.lose_connection();
+            }
+        }
+        if self.router.wants_connection() && self.connecting.is_none() && self.connection.is_none() {
+            match Connecting::start(&self.endpoint.address, Arc::clone(&self.wake)) {
+                Ok(connecting) => self.connecting = Some(connecting),
+                Err(error) => self.no_connection(&error.to_string()),
+            }
+        }
+    }
+
+    fn no_connection(&mut self, reason: &str) {
+        let address = &self.endpoint.address;
+        log::warn!("no connection to {address}: {reason}");
+        let error = || Error::Connect { address: address.clone(), reason: reason.into() };
+        self.router.connect_failed(Instant::now(), error);
+    }
+
+    fn lose_connection(&mut self) {
+        self.connection = None;
+        let address = &self.endpoint.address;
+        log::warn!("the connection to {address} has ended");
+        let error = || Error::Connect {
+            address: address.clone(),
+            reason: "the connection was closed before it was ready; authentication may have been refused".into(),
+        };
+        self.router.disconnected(Instant::now(), error);
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(output) = self.router.output() {
+            match output {
+                Output::Send { serial, call, wants_reply } => {
+                    let Some(connection) = &self.connection else { continue };
+                    log::trace!("{call:?} as {serial}");
+                    let message = call.to_message(serial, self.endpoint.direct);
+                    if connection.send(message, wants_reply).is_err() {
+                        self.lose_connection();
+                    }
+                }
+                Output::Inspect(id, inspection) => {
+                    let findings = cgroup::inspect(&inspection);
+                    self.router.inspected(Instant::now(), id, findings);
+                }
+                Output::Deliver(slot, answer) => deliver(slot, answer),
+            }
+        }
+        // A lost connection may have left requests in line that nothing else will wake the loop for.
+        if self.router.wants_connection() && self.connecting.is_none() && self.connection.is_none() {
+            self.wake.ring();
+        }
+    }
+}
+
+fn deliver(slot: Box<dyn Slot>, answer: Answer) {
+    slot.fill(answer);
+}
+
+#[allow(unsafe_code, reason = "libdbus lends its socket as a number; poll(2) wants it as a borrowed descriptor")]
+fn borrow<'a>(fd: std::os::fd::RawFd) -> BorrowedFd<'a> {
+    // SAFETY: the number comes from the connection's own watch, and only this thread, which holds the connection
+    // for as long as the borrow lasts, can close it.
+    unsafe { BorrowedFd::borrow_raw(fd) }
+}

@@ -1,0 +1,131 @@
+//! The driver: one dbus thread for each manager, and the way to it.
+
+mod connection;
+mod create;
+mod event_loop;
+mod plan;
+mod router;
+mod signals;
+mod stats;
+mod wake;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{SendTimeoutError, Sender, bounded};
+
+pub(crate) use create::{Create, pids_property};
+pub(crate) use event_loop::Endpoint;
+use event_loop::{Command, EventLoop};
+pub use plan::Outcome;
+pub(crate) use plan::{Created, Plan, Success, dictionary};
+pub(crate) use router::{Answer, RequestId};
+pub use stats::Stats;
+use wake::Wake;
+
+use crate::error::{Error, Result, Stage};
+use crate::job::JobId;
+
+/// How many commands may lie between the callers and the thread, which takes them all at each turn.
+const COMMANDS: usize = 1024;
+
+/// Where one answer goes. Filling it must not block: a channel of capacity one whose receiver may be gone.
+pub(crate) trait Slot: Send {
+    fn fill(self: Box<Self>, answer: Answer);
+    fn note(&self, stage: Stage, job: Option<JobId>);
+}
+
+/// The callers' end of the driver.
+pub(crate) struct Driver {
+    commands: Sender<Command>,
+    wake: Arc<Wake>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    next: AtomicU64,
+    pid: u32,
+}
+
+impl Driver {
+    /// Starts the thread. It connects when the first request needs it.
+    pub(crate) fn start(endpoint: Endpoint, window: usize, name: &str) -> Result<Driver> {
+        let system = |doing| move |source| Error::System { doing, source };
+        let wake = Arc::new(Wake::new().map_err(system("make an eventfd"))?);
+        let (commands, receiver) = bounded(COMMANDS);
+        let event_loop = EventLoop::new(endpoint, window, receiver, Arc::clone(&wake));
+        // A panic drops the loop, and with it every waiting caller's channel: each is told so at once.
+        let run = move || {
+            if catch_unwind(AssertUnwindSafe(|| event_loop.run())).is_err() {
+                log::error!("the dbus thread panicked; its manager is closed");
+            }
+        };
+        let spawned = signals::without(|| thread::Builder::new().name(name.into()).spawn(run));
+        let thread = Mutex::new(Some(spawned.map_err(system("start the dbus thread"))?));
+        Ok(Driver { commands, wake, thread, next: AtomicU64::new(1), pid: process::id() })
+    }
+
+    /// Hands a request over. Blocks only while the way to the thread is full, and never past the deadline.
+    pub(crate) fn submit(&self, plan: Plan, deadline: Instant, reply: Box<dyn Slot>) -> Result<RequestId> {
+        self.check_process()?;
+        let id = RequestId(self.next.fetch_add(1, Ordering::Relaxed));
+        let asked = plan.asked().clone();
+        let begun = Instant::now();
+        let timeout = |waited| Error::Timeout { asked, stage: Stage::Queued, job: None, waited };
+        if deadline <= begun {
+            return Err(timeout(Duration::ZERO));
+        }
+        let command = Command::Submit { id, plan: Box::new(plan), deadline, reply };
+        match self.commands.send_deadline(command, deadline) {
+            Ok(()) => {
+                self.wake.ring();
+                Ok(id)
+            }
+            Err(SendTimeoutError::Timeout(_)) => Err(timeout(begun.elapsed())),
+            Err(SendTimeoutError::Disconnected(_)) => Err(closed()),
+        }
+    }
+
+    /// Tells the thread that a request's caller waits no longer.
+    pub(crate) fn abandon(&self, id: RequestId) {
+        if self.commands.try_send(Command::Abandon(id)).is_ok() {
+            self.wake.ring();
+        }
+    }
+
+    /// Reads the counters; blocks for at most `wait`.
+    pub(crate) fn stats(&self, wait: Duration) -> Result<Stats> {
+        self.check_process()?;
+        let (to, stats) = bounded(1);
+        self.commands.send_timeout(Command::Stats(to), wait).map_err(|_| closed())?;
+        self.wake.ring();
+        stats.recv_timeout(wait).map_err(|_| closed())
+    }
+
+    /// After a fork, the child has no thread and shares the parent's socket: it must leave both alone.
+    fn check_process(&self) -> Result<()> {
+        if process::id() == self.pid { Ok(()) } else { Err(Error::Forked) }
+    }
+}
+
+pub(crate) fn closed() -> Error {
+    Error::Closed { reason: "it has ended, or panicked; its log says which".into() }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        if process::id() != self.pid {
+            return;
+        }
+        let closing = self.commands.send_timeout(Command::Close, Duration::from_millis(100));
+        self.wake.ring();
+        let thread = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        // An answer that nobody took may hold the last handle, and is then dropped by the thread itself.
+        if let Some(thread) = thread.filter(|thread| thread.thread().id() != thread::current().id()) {
+            if closing.is_ok() || thread.is_finished() {
+                let _ = thread.join();
+            }
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! What a caller gets for a unit that is there: a handle that means one run, and never another of the same name.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::Manager;
+use super::request::{finish_job, finish_property, operation};
+use super::{FinishedJob, check_signal, finish_nothing, finish_properties};
+use crate::cgroup::LimitGap;
+use crate::deadline::Deadline;
+use crate::driver::{Outcome, Plan};
+use crate::error::{Asked, Error, Operation, Result};
+use crate::job::{InvocationId, JobId, JobMode, StageTimes};
+use crate::systemd1::{self, Call, Verb};
+use crate::unit::{KillWhom, Value};
+
+#[derive(Clone, Debug)]
+pub(super) struct Active {
+    pub manager: Manager,
+    pub unit: String,
+    pub control_group: String,
+    pub outcome: Outcome,
+    pub job: Option<JobId>,
+    pub invocation: Option<InvocationId>,
+    pub gaps: Vec<LimitGap>,
+    pub times: StageTimes,
+}
+
+impl Active {
+    fn run_plan(&self, operation: Operation, call: impl FnOnce(String) -> Call) -> Result<(Plan, Asked)> {
+        let asked = Asked::new(operation, Some(&self.unit));
+        let Some(invocation) = self.invocation else { return Err(Error::NoSuchUnit { asked }) };
+        let call = call(invocation.object_path());
+        Ok((Plan::Run { asked: asked.clone(), call, invocation, refused: false }, asked))
+    }
+
+    fn stop(&self, deadline: Deadline) -> Result<FinishedJob> {
+        let mode = JobMode::Replace;
+        let (plan, asked) =
+            self.run_plan(operation(Verb::Stop), |path| Call::RunJob { verb: Verb::Stop, path, mode })?;
+        self.manager.ask(plan, deadline, finish_job(asked))
+    }
+
+    fn kill(&self, whom: KillWhom, signal: i32, deadline: Deadline) -> Result<()> {
+        check_signal(signal)?;
+        let (plan, asked) = self.run_plan(Operation::Kill, |path| Call::RunKill { path, whom, signal })?;
+        self.manager.ask(plan, deadline, finish_nothing(asked))
+    }
+
+    fn property(&self, interface: &str, name: &str, deadline: Deadline) -> Result<Value> {
+        super::check_property_name(name)?;
+        let (interface, name) = (interface.to_string(), name.to_string());
+        let (plan, asked) = self.run_plan(Operation::Get, |path| Call::Get { path, interface, name })?;
+        self.manager.ask(plan, deadline, finish_property(asked))
+    }
+
+    fn properties(&self, deadline: Deadline) -> Result<BTreeMap<String, Value>> {
+        let (plan, asked) =
+            self.run_plan(Operation::Get, |path| Call::GetAll { path, interface: String::new() })?;
+        self.manager.ask(plan, deadline, finish_properties(asked))
+    }
+}
+
+macro_rules! handle {
+    ($(#[$doc:meta])* $name:ident, $constructor:literal) => {
+        $(#[$doc])*
+        ///
+        /// `Clone`, `Send` and `Sync`; dropping it leaves the unit as it is.
+        ///
+        /// ```no_run
+        /// use std::time::Duration;
+        /// use unitwait::{Manager, Scope, Slice};
+        ///
+        /// let manager = Manager::system()?;
+        #[doc = $constructor]
+        /// println!("{} in {}", unit.unit(), unit.path().display());
+        /// unit.stop(Duration::from_secs(5))?;
+        /// # Ok::<(), unitwait::Error>(())
+        /// ```
+        #[derive(Clone, Debug)]
+        pub struct $name(pub(super) Active);
+
+        impl $name {
+            /// The unit's name.
+            pub fn unit(&self) -> &str {
+                &self.0.unit
+            }
+
+            /// Its control group, relative to the root of the hierarchy, as systemd and `/proc` write it. Empty
+            /// where its processes had all ended before it could be seen and no slice was asked for.
+            pub fn control_group(&self) -> &str {
+                &self.0.control_group
+            }
+
+            /// Its control group's directory in the hierarchy by which systemd tracks processes.
+            pub fn path(&self) -> PathBuf {
+                self.0.manager.0.layout.path(&self.0.control_group)
+            }
+
+            /// Its directory in the hierarchy of a controller (`memory`); `None` where the kernel has none.
+            pub fn controller_path(&self, controller: &str) -> Option<PathBuf> {
+                self.0.manager.0.layout.controller_path(controller, &self.0.control_group)
+            }
+
+            /// How it came to be what was asked for.
+            pub fn outcome(&self) -> Outcome {
+                self.0.outcome
+            }
+
+            /// The job that created it; `None` where it was there already.
+            pub fn job(&self) -> Option<JobId> {
+                self.0.job
+            }
+
+            /// The run that this handle means; `None` where it was over before it could be seen.
+            pub fn invocation_id(&self) -> Option<InvocationId> {
+                self.0.invocation
+            }
+
+            /// How long each stage took.
+            pub fn stages(&self) -> StageTimes {
+                self.0.times
+            }
+
+            /// The limits that were asked for and that the kernel does not hold. Empty where all are in force, or
+            /// verification was switched off.
+            pub fn limit_gaps(&self) -> &[LimitGap] {
+                &self.0.gaps
+            }
+
+            /// Stops this run, and waits until it is down. Blocks until then or until the deadline. A retry is
+            /// safe. Errors: [`Error::Superseded`] where the name has since been taken by another run, which is
+            /// left alone; [`Error::NoSuchUnit`] where the run is over; otherwise as [`Manager::stop_unit`].
+            pub fn stop(&self, deadline: impl Into<Deadline>) -> Result<FinishedJob> {
+                self.0.stop(deadline.into())
+            }
+
+            /// Sends a signal to this run's processes; they may still run when it returns. Blocks until systemd
+            /// has sent it or until the deadline. Errors as [`Self::stop`], and [`Error::InvalidInput`] for a
+            /// number that is no signal.
+            pub fn kill(&self, whom: KillWhom, signal: i32, deadline: impl Into<Deadline>) -> Result<()> {
+                self.0.kill(whom, signal, deadline.into())
+            }
+
+            /// Reads one property of this run, of the interface of its type or of all units. Blocks until the
+            /// answer or until the deadline. Errors as [`Self::stop`], and [`Error::UnknownProperty`].
+            pub fn property(&self, name: &str, deadline: impl Into<Deadline>) -> Result<Value> {
+                let interface = systemd1::property_interface(self.unit(), name);
+                self.0.property(&interface, name, deadline.into())
+            }
+
+            /// Reads all properties of this run. Blocks until the answer or until the deadline. Errors as
+            /// [`Self::stop`].
+            pub fn properties(&self, deadline: impl Into<Deadline>) -> Result<BTreeMap<String, Value>> {
+                self.0.properties(deadline.into())
+            }
+        }
+    };
+}
+
+handle!(
+    /// A scope that is active, and in which the kernel has the processes.
+    ActiveScope,
+    r#"let unit = manager.create_scope(&Scope::new("job.scope").own_process(), Duration::from_secs(5))?;"#
+);
+handle!(
+    /// A slice that is active.
+    ActiveSlice,
+    r#"let unit = manager.create_slice(&Slice::new("jobs.slice"), Duration::from_secs(5))?;"#
+);

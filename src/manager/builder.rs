@@ -1,0 +1,199 @@
+//! Which manager to open, and how.
+
+use std::env;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::ticket::Ticket;
+use super::{Inner, Manager};
+use crate::cgroup::CgroupLayout;
+use crate::deadline::Deadline;
+use crate::driver::{Driver, Endpoint, Plan, Success};
+use crate::error::{Asked, Error, Operation, Result};
+use crate::systemd1::{self, Call};
+use crate::unit::Value;
+
+const SYSTEM_BUS: &str = "unix:path=/run/dbus/system_bus_socket";
+const SYSTEM_PRIVATE: &str = "unix:path=/run/systemd/private";
+
+/// Below dbus-daemon's limit of 128 pending replies for a connection, with room for the driver's own calls.
+const WINDOW: usize = 96;
+
+#[derive(Clone, Debug)]
+enum Target {
+    System,
+    User,
+    Private,
+    At(String),
+}
+
+/// Options for opening a [`Manager`]; made by [`Manager::builder`].
+#[derive(Clone, Debug)]
+pub struct Builder {
+    target: Target,
+    direct: Option<bool>,
+    default_timeout: Duration,
+    window: usize,
+    thread_name: String,
+}
+
+impl Default for Builder {
+    fn default() -> Builder {
+        Builder {
+            target: Target::System,
+            direct: None,
+            default_timeout: Duration::from_secs(30),
+            window: WINDOW,
+            thread_name: "unitwait-dbus".into(),
+        }
+    }
+}
+
+impl Builder {
+    /// The system manager, over the system bus (`DBUS_SYSTEM_BUS_ADDRESS`, else its usual socket).
+    #[must_use]
+    pub fn system(mut self) -> Builder {
+        self.target = Target::System;
+        self
+    }
+
+    /// The calling user's own manager, over the user's bus (`DBUS_SESSION_BUS_ADDRESS`, else
+    /// `$XDG_RUNTIME_DIR/bus`).
+    #[must_use]
+    pub fn user(mut self) -> Builder {
+        self.target = Target::User;
+        self
+    }
+
+    /// The system manager over its own socket, with no bus between. Root only.
+    #[must_use]
+    pub fn private(mut self) -> Builder {
+        self.target = Target::Private;
+        self
+    }
+
+    /// The manager at a D-Bus address, a bus unless its path ends in `systemd/private`.
+    #[must_use]
+    pub fn at(mut self, address: impl Into<String>) -> Builder {
+        self.target = Target::At(address.into());
+        self
+    }
+
+    /// Whether the manager itself listens at the address, rather than a bus.
+    #[must_use]
+    pub fn direct(mut self, direct: bool) -> Builder {
+        self.direct = Some(direct);
+        self
+    }
+
+    /// What [`Deadline::Default`] stands for; 30 seconds where nothing is said.
+    #[must_use]
+    pub fn default_timeout(mut self, timeout: Duration) -> Builder {
+        self.default_timeout = timeout;
+        self
+    }
+
+    /// How many calls are in flight at the most, at least 1; the rest wait in line. 96 where nothing is said:
+    /// dbus-daemon's system bus allows 128 pending replies.
+    #[must_use]
+    pub fn window(mut self, calls: usize) -> Builder {
+        self.window = calls;
+        self
+    }
+
+    /// The name of the dbus thread, as debuggers and `top -H` show it; the kernel keeps 15 bytes.
+    #[must_use]
+    pub fn thread_name(mut self, name: impl Into<String>) -> Builder {
+        self.thread_name = name.into();
+        self
+    }
+
+    /// Opens the manager: connects, and sees that a systemd answers.
+    ///
+    /// Blocks until then or until the deadline. Errors: [`Error::InvalidInput`] for an address or thread name
+    /// that is none, [`Error::Connect`] where nobody listens, refuses, or no systemd is on the bus,
+    /// [`Error::AccessDenied`], [`Error::Timeout`], [`Error::System`].
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// let manager = unitwait::Manager::builder().private().open(Duration::from_secs(2))?;
+    /// println!("systemd {}", manager.version());
+    /// # Ok::<(), unitwait::Error>(())
+    /// ```
+    pub fn open(self, deadline: impl Into<Deadline>) -> Result<Manager> {
+        let deadline = deadline.into().instant(Instant::now(), self.default_timeout);
+        let (endpoint, links) = self.endpoint()?;
+        if self.thread_name.contains('\0') {
+            return Err(Error::invalid("thread name", self.thread_name, "it has a NUL byte"));
+        }
+        let layout = CgroupLayout::detect()
+            .map_err(|source| Error::System { doing: "find the control group hierarchies", source })?;
+        let driver = Arc::new(Driver::start(endpoint.clone(), self.window, &self.thread_name)?);
+        let version = ask(&driver, "Version", deadline)?;
+        let root = ask(&driver, "ControlGroup", deadline)?;
+        Ok(Manager(Arc::new(Inner {
+            version: version.wait(Deadline::Default)?,
+            root: root.wait(Deadline::Default)?,
+            driver,
+            endpoint,
+            default_timeout: self.default_timeout,
+            layout: Arc::new(layout),
+            links,
+        })))
+    }
+
+    /// Where to connect, and where that manager keeps the links that tell a unit's invocation ID.
+    fn endpoint(&self) -> Result<(Endpoint, Option<PathBuf>)> {
+        let runtime_dir = || env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+        let (address, links) = match &self.target {
+            Target::System => {
+                let address = env::var("DBUS_SYSTEM_BUS_ADDRESS").unwrap_or_else(|_| SYSTEM_BUS.into());
+                (address, Some(PathBuf::from("/run/systemd/units")))
+            }
+            Target::Private => (SYSTEM_PRIVATE.into(), Some(PathBuf::from("/run/systemd/units"))),
+            Target::User => {
+                let bus = || runtime_dir().map(|dir| format!("unix:path={}", dir.join("bus").display()));
+                let address = env::var("DBUS_SESSION_BUS_ADDRESS").ok().or_else(bus).ok_or_else(|| {
+                    let reason = "neither DBUS_SESSION_BUS_ADDRESS nor XDG_RUNTIME_DIR is set";
+                    Error::Connect { address: "the user's bus".into(), reason: reason.into() }
+                })?;
+                (address, runtime_dir().map(|dir| dir.join("systemd/units")))
+            }
+            Target::At(address) => (address.clone(), None),
+        };
+        if address.is_empty() || address.contains('\0') || !address.contains(':') {
+            let reason = "a D-Bus address looks like `unix:path=/run/dbus/system_bus_socket`";
+            return Err(Error::invalid("address", address, reason));
+        }
+        let direct = self.direct.unwrap_or_else(|| address.ends_with("systemd/private"));
+        Ok((Endpoint { address, direct }, links))
+    }
+}
+
+/// Reads one text of the manager's own properties.
+fn ask(driver: &Arc<Driver>, name: &str, deadline: Instant) -> Result<Ticket<String>> {
+    let asked = Asked::new(Operation::Open, None);
+    let call = Call::Get {
+        path: systemd1::MANAGER_PATH.into(),
+        interface: systemd1::MANAGER.into(),
+        name: name.into(),
+    };
+    let plan = Plan::Single { asked: asked.clone(), call };
+    let finish = move |success, _| match text(success) {
+        Some(text) => Ok(text),
+        None => Err(Error::Protocol { asked, reason: "the manager's property is not a text".into() }),
+    };
+    Ticket::submit(driver, plan, deadline, Box::new(finish))
+}
+
+fn text(success: Success) -> Option<String> {
+    match success {
+        Success::Answer(mut values) => match values.pop()? {
+            Value::Variant(value) => value.as_str().map(Into::into),
+            _ => None,
+        },
+        _ => None,
+    }
+}

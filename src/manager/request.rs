@@ -1,0 +1,235 @@
+//! What can be submitted: each request becomes a plan for the driver, and says what its answer is.
+
+use std::sync::Arc;
+
+use super::active::{ActiveScope, ActiveSlice, Active};
+use super::ticket::Finish;
+use super::{FinishedJob, Inner, Manager};
+use crate::cgroup::{Inspection, Place, Process, Unplaceable, asked_limits, unit_path};
+use crate::driver::{Create, Created, Plan, Success, pids_property};
+use crate::error::{Asked, Error, Operation, Result};
+use crate::job::{JobMode, StageTimes};
+use crate::systemd1::{Call, Verb};
+use crate::unit::{Property, Scope, Slice, Value, name};
+
+/// A request that [`Manager::submit`] takes: [`Scope`], [`Slice`] and [`UnitJob`].
+pub trait Request: sealed::Sealed {
+    /// What a request that went well answers with.
+    type Answer: Send + 'static;
+}
+
+pub(super) mod sealed {
+    use super::{Finish, Inner, Plan, Result};
+    use std::sync::Arc;
+
+    pub trait Sealed {
+        type Out: Send + 'static;
+        #[doc(hidden)]
+        #[allow(private_interfaces, reason = "only this crate can name the trait")]
+        fn plan(&self, manager: &Arc<Inner>) -> Result<(Plan, Finish<Self::Out>)>;
+    }
+}
+
+/// A job to ask for by a unit's name: start, stop or restart it.
+///
+/// ```
+/// use unitwait::{JobMode, UnitJob};
+///
+/// let stop = UnitJob::stop("job.scope").mode(JobMode::Fail);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnitJob {
+    verb: Verb,
+    unit: String,
+    mode: JobMode,
+}
+
+impl UnitJob {
+    fn new(verb: Verb, unit: impl Into<String>) -> UnitJob {
+        UnitJob { verb, unit: unit.into(), mode: JobMode::default() }
+    }
+
+    /// Start the unit.
+    ///
+    /// ```
+    /// let start = unitwait::UnitJob::start("cups.service");
+    /// ```
+    pub fn start(unit: impl Into<String>) -> UnitJob {
+        UnitJob::new(Verb::Start, unit)
+    }
+
+    /// Stop the unit.
+    ///
+    /// ```
+    /// let stop = unitwait::UnitJob::stop("job.scope");
+    /// ```
+    pub fn stop(unit: impl Into<String>) -> UnitJob {
+        UnitJob::new(Verb::Stop, unit)
+    }
+
+    /// Stop the unit if it runs, then start it.
+    ///
+    /// ```
+    /// let restart = unitwait::UnitJob::restart("cups.service");
+    /// ```
+    pub fn restart(unit: impl Into<String>) -> UnitJob {
+        UnitJob::new(Verb::Restart, unit)
+    }
+
+    /// What to do about jobs that the unit has already; [`JobMode::Replace`] where nothing is said.
+    #[must_use]
+    pub fn mode(mut self, mode: JobMode) -> UnitJob {
+        self.mode = mode;
+        self
+    }
+}
+
+pub(super) fn operation(verb: Verb) -> Operation {
+    match verb {
+        Verb::Start => Operation::Start,
+        Verb::Stop => Operation::Stop,
+        Verb::Restart => Operation::Restart,
+    }
+}
+
+impl<T: sealed::Sealed> Request for T {
+    type Answer = T::Out;
+}
+
+impl sealed::Sealed for UnitJob {
+    type Out = FinishedJob;
+
+    #[allow(private_interfaces, reason = "only this crate can name the trait")]
+    fn plan(&self, _: &Arc<Inner>) -> Result<(Plan, Finish<FinishedJob>)> {
+        name::check(&self.unit)?;
+        let asked = Asked::new(operation(self.verb), Some(&self.unit));
+        let call = Call::UnitJob { verb: self.verb, unit: self.unit.clone(), mode: self.mode };
+        Ok((Plan::Single { asked: asked.clone(), call }, finish_job(asked)))
+    }
+}
+
+pub(super) fn finish_job(asked: Asked) -> Finish<FinishedJob> {
+    Box::new(move |success, times| match success {
+        Success::Job(id) => Ok(FinishedJob { id, times }),
+        _ => Err(unexpected(asked)),
+    })
+}
+
+pub(super) fn unexpected(asked: Asked) -> Error {
+    Error::Protocol { asked, reason: "the answer is of another kind than was asked for".into() }
+}
+
+impl sealed::Sealed for Scope {
+    type Out = ActiveScope;
+
+    #[allow(private_interfaces, reason = "only this crate can name the trait")]
+    fn plan(&self, manager: &Arc<Inner>) -> Result<(Plan, Finish<ActiveScope>)> {
+        self.check()?;
+        let asked = Asked::new(Operation::CreateScope, Some(&self.name));
+        let processes = look_up(&self.pids, &asked)?;
+        let place = match &self.slice {
+            Some(slice) => Place::Exact(unit_path(&manager.root, Some(slice), &self.name)),
+            None => Place::Below { root: manager.root.clone(), unit: self.name.clone() },
+        };
+        let mut properties = vec![pids_property(processes.iter().map(|process| process.pid))];
+        properties.extend(self.slice.as_ref().map(|slice| Property::new("Slice", slice.as_str())));
+        properties.extend(self.properties.iter().cloned());
+        let inspection = inspection(manager, &self.name, place, processes, &properties, self.verify);
+        let mut create = Create::new(asked.clone(), self.name.clone(), properties, inspection);
+        create.on_exists = self.on_exists;
+        create.verify = self.verify;
+        create.require_limits = self.require_limits;
+        let finish = finish_create(manager, self.name.clone(), asked);
+        Ok((Plan::Create(Box::new(create)), Box::new(move |s, t| finish(s, t).map(ActiveScope))))
+    }
+}
+
+impl sealed::Sealed for Slice {
+    type Out = ActiveSlice;
+
+    #[allow(private_interfaces, reason = "only this crate can name the trait")]
+    fn plan(&self, manager: &Arc<Inner>) -> Result<(Plan, Finish<ActiveSlice>)> {
+        self.check()?;
+        let asked = Asked::new(Operation::CreateSlice, Some(&self.name));
+        let place = Place::Exact(unit_path(&manager.root, None, &self.name));
+        let inspection = inspection(manager, &self.name, place, Vec::new(), &self.properties, self.verify);
+        let mut create = Create::new(asked.clone(), self.name.clone(), self.properties.clone(), inspection);
+        create.on_exists = self.on_exists;
+        create.verify = self.verify;
+        create.require_limits = self.require_limits;
+        let finish = finish_create(manager, self.name.clone(), asked);
+        Ok((Plan::Create(Box::new(create)), Box::new(move |s, t| finish(s, t).map(ActiveSlice))))
+    }
+}
+
+/// Each process as it is now: a dead one and a kernel thread are refused before anything is sent.
+fn look_up(pids: &[i64], asked: &Asked) -> Result<Vec<Process>> {
+    let mut processes: Vec<Process> = Vec::with_capacity(pids.len());
+    for &number in pids {
+        let pid = u32::try_from(number).map_err(|_| Error::invalid("PID", number.to_string(), "out of range"))?;
+        if processes.iter().any(|known| known.pid == pid) {
+            continue;
+        }
+        let refusal = match Process::look_up(pid) {
+            Ok(process) => {
+                processes.push(process);
+                continue;
+            }
+            Err(refusal) => refusal,
+        };
+        return Err(match refusal {
+            Unplaceable::Gone | Unplaceable::Zombie => {
+                Error::NoSuchProcess { asked: asked.clone(), pid: Some(pid) }
+            }
+            Unplaceable::KernelThread => {
+                Error::invalid("PID", pid.to_string(), "it is a kernel thread, which no unit can hold")
+            }
+            Unplaceable::Unreadable(source) => Error::System { doing: "read /proc of a process", source },
+        });
+    }
+    Ok(processes)
+}
+
+fn inspection(
+    manager: &Arc<Inner>,
+    unit: &str,
+    place: Place,
+    processes: Vec<Process>,
+    properties: &[Property],
+    verify: bool,
+) -> Inspection {
+    Inspection {
+        place,
+        processes,
+        limits: if verify { asked_limits(properties) } else { Vec::new() },
+        invocation_link: manager.links.as_ref().map(|dir| dir.join(format!("invocation:{unit}"))),
+        layout: Arc::clone(&manager.layout),
+    }
+}
+
+fn finish_create(
+    manager: &Arc<Inner>,
+    unit: String,
+    asked: Asked,
+) -> impl FnOnce(Success, StageTimes) -> Result<Active> + Send + use<> {
+    let manager = Manager(Arc::clone(manager));
+    move |success, times| match success {
+        Success::Created(created) => {
+            let Created { outcome, job, findings, invocation } = *created;
+            let control_group = findings.control_group.unwrap_or_default();
+            Ok(Active { manager, unit, control_group, outcome, job, invocation, gaps: findings.gaps, times })
+        }
+        _ => Err(unexpected(asked)),
+    }
+}
+
+/// The value of the property that was asked for.
+pub(super) fn finish_property(asked: Asked) -> Finish<Value> {
+    Box::new(move |success, _| match success {
+        Success::Answer(mut values) => match values.pop() {
+            Some(Value::Variant(value)) => Ok(*value),
+            _ => Err(unexpected(asked)),
+        },
+        _ => Err(unexpected(asked)),
+    })
+}

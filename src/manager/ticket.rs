@@ -1,0 +1,172 @@
+//! The non-blocking half: a request that was handed over, and the ways to its one answer.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
+
+use crate::deadline::Deadline;
+use crate::driver::{self, Answer, Driver, RequestId, Slot, Success};
+use crate::error::{Asked, Error, Result, Stage};
+use crate::job::{JobId, StageTimes};
+
+/// How long past its deadline a caller waits for the driver's own word before it speaks for itself.
+const GRACE: Duration = Duration::from_millis(100);
+
+/// How far a request is, written by the dbus thread and read by its caller.
+#[derive(Debug, Default)]
+struct Progress {
+    stage: AtomicU8,
+    job: AtomicU32,
+}
+
+const STAGES: [Stage; 5] = [Stage::Connect, Stage::Queued, Stage::Call, Stage::Job, Stage::Verify];
+
+/// Turns the driver's answer into what the caller asked for.
+pub(super) type Finish<T> = Box<dyn FnOnce(Success, StageTimes) -> Result<T> + Send>;
+
+pub(super) struct TypedSlot<T> {
+    to: Sender<Result<T>>,
+    finish: Finish<T>,
+    progress: Arc<Progress>,
+}
+
+impl<T: Send> Slot for TypedSlot<T> {
+    fn fill(self: Box<Self>, answer: Answer) {
+        let TypedSlot { to, finish, .. } = *self;
+        let Answer { result, times } = answer;
+        // A caller that has gone away takes its answer with it.
+        let _ = to.try_send(result.and_then(|success| finish(success, times)));
+    }
+
+    fn note(&self, stage: Stage, job: Option<JobId>) {
+        if let Some(job) = job {
+            self.progress.job.store(job.get(), Ordering::Relaxed);
+        }
+        let at = STAGES.iter().position(|known| *known == stage).unwrap_or_default();
+        self.progress.stage.store(u8::try_from(at).unwrap_or_default(), Ordering::Release);
+    }
+}
+
+/// A request under way. It goes on whether or not anybody waits: dropping a ticket is always safe, and leaves
+/// the request to be carried out, or given up at its deadline.
+///
+/// `Send`, so that one thread may ask and another wait.
+#[must_use = "the answer comes through the ticket; to drop it is to not care"]
+pub struct Ticket<T> {
+    driver: Arc<Driver>,
+    id: RequestId,
+    asked: Asked,
+    begun: Instant,
+    deadline: Instant,
+    answer: Receiver<Result<T>>,
+    progress: Arc<Progress>,
+}
+
+impl<T: Send + 'static> Ticket<T> {
+    pub(super) fn submit(
+        driver: &Arc<Driver>,
+        plan: driver::Plan,
+        deadline: Instant,
+        finish: Finish<T>,
+    ) -> Result<Ticket<T>> {
+        let begun = Instant::now();
+        let (to, answer) = bounded(1);
+        let progress = Arc::new(Progress::default());
+        let asked = plan.asked().clone();
+        let slot = TypedSlot { to, finish, progress: Arc::clone(&progress) };
+        let id = driver.submit(plan, deadline, Box::new(slot))?;
+        Ok(Ticket { driver: Arc::clone(driver), id, asked, begun, deadline, answer, progress })
+    }
+}
+
+impl<T> Ticket<T> {
+    /// Waits for the answer, until the request's own deadline or the one given here, whichever is first.
+    ///
+    /// Blocks the calling thread and no other. Where the deadline given here comes first, the request is given
+    /// up as if its own had passed: [`Error::Timeout`] says how far it was, and the driver settles what it left.
+    /// Any other error is the request's own.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use unitwait::{Deadline, Manager, Scope};
+    ///
+    /// let manager = Manager::system()?;
+    /// let ticket = manager.submit(&Scope::new("job.scope").own_process(), Duration::from_secs(5))?;
+    /// let scope = ticket.wait(Deadline::Default)?;
+    /// # Ok::<(), unitwait::Error>(())
+    /// ```
+    pub fn wait(self, deadline: impl Into<Deadline>) -> Result<T> {
+        let until = match deadline.into() {
+            Deadline::Default => self.deadline,
+            Deadline::At(at) => at.min(self.deadline),
+        };
+        let early = until < self.deadline;
+        match self.answer.recv_deadline(until) {
+            Ok(answer) => return answer,
+            Err(RecvTimeoutError::Disconnected) => return Err(driver::closed()),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if early {
+            self.driver.abandon(self.id);
+        }
+        match self.answer.recv_timeout(GRACE) {
+            Ok(answer) => answer,
+            Err(RecvTimeoutError::Disconnected) => Err(driver::closed()),
+            Err(RecvTimeoutError::Timeout) => Err(self.own_timeout()),
+        }
+    }
+
+    /// The answer, if it is there: `None` while the request is under way. Does not block.
+    ///
+    /// The answer is given once; after it, and after the manager's thread has ended, [`Error::Closed`].
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use unitwait::{Manager, Scope};
+    /// # let manager = Manager::system()?;
+    /// let ticket = manager.submit(&Scope::new("job.scope").own_process(), Duration::from_secs(5))?;
+    /// while ticket.try_wait().is_none() {
+    ///     std::thread::yield_now(); // something useful
+    /// }
+    /// # Ok::<(), unitwait::Error>(())
+    /// ```
+    pub fn try_wait(&self) -> Option<Result<T>> {
+        match self.answer.try_recv() {
+            Ok(answer) => Some(answer),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => Some(Err(driver::closed())),
+        }
+    }
+
+    /// The channel that the answer comes through, for `crossbeam_channel::select!`.
+    ///
+    /// It brings exactly one answer, at the latest at the request's deadline.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use unitwait::{Manager, Scope};
+    /// # let manager = Manager::system()?;
+    /// let ticket = manager.submit(&Scope::new("job.scope").own_process(), Duration::from_secs(5))?;
+    /// let scope = ticket.receiver().recv().expect("one answer comes")?;
+    /// # Ok::<(), unitwait::Error>(())
+    /// ```
+    pub fn receiver(&self) -> &Receiver<Result<T>> {
+        &self.answer
+    }
+
+    fn own_timeout(&self) -> Error {
+        let at = usize::from(self.progress.stage.load(Ordering::Acquire));
+        let stage = STAGES.get(at).copied().unwrap_or(Stage::Connect);
+        let job = Some(self.progress.job.load(Ordering::Relaxed)).filter(|job| *job != 0).map(JobId::new);
+        Error::Timeout { asked: self.asked.clone(), stage, job, waited: self.begun.elapsed() }
+    }
+}
+
+impl<T> fmt::Debug for Ticket<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ticket").field("asked", &self.asked).field("id", &self.id).finish_non_exhaustive()
+    }
+}
