@@ -410,8 +410,12 @@ impl Error {
     pub fn hint(&self) -> &'static str {
         match self {
             Error::InvalidInput { .. } => "correct the request; nothing was sent",
-            Error::Connect { .. } => "see that the bus and systemd run and that the address is right; `unitwait doctor` tells",
-            Error::AccessDenied { .. } => "ask as root, use the user manager, or have the administrator allow it in polkit",
+            Error::Connect { .. } => {
+                "see that the bus and systemd run and that the address is right; `unitwait doctor` tells"
+            }
+            Error::AccessDenied { .. } => {
+                "ask as root, use the user manager, or have the administrator allow it in polkit"
+            }
             Error::UnitExists { .. } => "choose another name, stop that unit, or ask to join or replace it",
             Error::NoSuchUnit { .. } => "it ended, was never started, or is misspelt",
             Error::Superseded { .. } => "look the unit up again by its name if the new run is meant",
@@ -419,11 +423,17 @@ impl Error {
             Error::UnknownProperty { .. } => "leave the property out, or use a systemd that knows it",
             Error::NoSuchJob { .. } => "it is over already",
             Error::JobFailed { result, .. } => result.hint(),
-            Error::Timeout { stage: Stage::Connect | Stage::Queued, .. } => "nothing has changed: try again, with a longer deadline if the manager is busy",
+            Error::Timeout { stage: Stage::Connect | Stage::Queued, .. } => {
+                "nothing has changed: try again, with a longer deadline if the manager is busy"
+            }
             Error::Timeout { .. } => "look at the unit before trying again: it may be there",
-            Error::Disconnected { stage: Stage::Connect | Stage::Queued, .. } => "nothing has changed: try again",
+            Error::Disconnected { stage: Stage::Connect | Stage::Queued, .. } => {
+                "nothing has changed: try again"
+            }
             Error::Disconnected { .. } => "look at the unit before trying again: it may be there",
-            Error::Misplaced { .. } => "another program moves processes between control groups; find it, or place the processes again",
+            Error::Misplaced { .. } => {
+                "another program moves processes between control groups; find it, or place the processes again"
+            }
             Error::Limit { .. } => "boot with the controller enabled, delegate it, or do without the limit",
             Error::NotDelegated { .. } => "create the unit with delegation, or replace it",
             Error::WouldKill { .. } => "choose another name, or move the process out of that unit first",
@@ -431,7 +441,9 @@ impl Error {
             Error::Closed { .. } => "open the manager again",
             Error::System { .. } => "see the limits on descriptors, threads and memory",
             Error::Dbus { .. } => "see the journal of systemd",
-            Error::Protocol { .. } => "something other than systemd may own the name `org.freedesktop.systemd1`",
+            Error::Protocol { .. } => {
+                "something other than systemd may own the name `org.freedesktop.systemd1`"
+            }
         }
     }
 }
@@ -471,7 +483,9 @@ impl Error {
                 write!(f, "could not {asked}: systemd does not take property {property}: {message}")
             }
             Error::NoSuchJob { job } => write!(f, "there is no job {job}"),
-            Error::JobFailed { asked, job, result } => write!(f, "could not {asked}: job {job} ended as {result}"),
+            Error::JobFailed { asked, job, result } => {
+                write!(f, "could not {asked}: job {job} ended as {result}")
+            }
             Error::Timeout { asked, stage, job, waited } => {
                 write!(f, "could not {asked} by the deadline, after {waited:.1?}: {}", stage.told())?;
                 job.map_or(Ok(()), |job| write!(f, "; job {job}"))

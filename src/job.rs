@@ -132,7 +132,9 @@ impl JobResult {
             JobResult::Canceled => "another request cancelled it; see `systemctl list-jobs`, then try again",
             JobResult::Timeout => "the unit's own timeout ran out; see JobTimeoutSec= and TimeoutStopSec=",
             JobResult::Dependency => "look at the units it requires: `systemctl list-dependencies`",
-            JobResult::Concurrency => "raise ConcurrencyHardMax= of the slice, or wait for a unit in it to end",
+            JobResult::Concurrency => {
+                "raise ConcurrencyHardMax= of the slice, or wait for a unit in it to end"
+            }
             JobResult::Frozen => "thaw the unit first: `systemctl thaw`",
             JobResult::Unsupported => "this systemd cannot do it for this type of unit",
             _ => "see `systemctl status` of the unit and the journal",
@@ -268,10 +270,7 @@ mod tests {
     #[test]
     fn an_invocation_id_has_systemds_own_object_path() {
         let id: InvocationId = "4a1b00000000000000000000000000ff".parse().unwrap();
-        assert_eq!(
-            id.object_path(),
-            "/org/freedesktop/systemd1/unit/_34a1b00000000000000000000000000ff"
-        );
+        assert_eq!(id.object_path(), "/org/freedesktop/systemd1/unit/_34a1b00000000000000000000000000ff");
         assert!("4a1b".parse::<InvocationId>().is_err());
         assert!("+a1b00000000000000000000000000ff".parse::<InvocationId>().is_err());
     }

@@ -34,7 +34,9 @@ pub use deadline::Deadline;
 pub use driver::{Outcome, Stats};
 pub use error::{Asked, Error, Operation, Result, Stage};
 pub use job::{InvocationId, JobId, JobMode, JobResult, StageTimes};
-pub use manager::{ActiveScope, ActiveSlice, Builder, FinishedJob, Manager, Request, Ticket, UnitJob, UnitStatus};
+pub use manager::{
+    ActiveScope, ActiveSlice, Builder, FinishedJob, Manager, Request, Ticket, UnitJob, UnitStatus,
+};
 pub use unit::{KillWhom, OnExists, Property, Scope, Slice, Value};
 
 /// The README's programs must compile as they are printed.

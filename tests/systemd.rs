@@ -79,7 +79,11 @@ fn a_thousand_scopes_hold_their_process_when_the_call_returns() {
 
 #[test]
 fn a_scope_says_where_it_is_and_which_run_it_is() {
-    for manager in [manager(), Manager::private().unwrap(), Manager::at("unix:path=/run/dbus/system_bus_socket").unwrap()] {
+    for manager in [
+        manager(),
+        Manager::private().unwrap(),
+        Manager::at("unix:path=/run/dbus/system_bus_socket").unwrap(),
+    ] {
         let sleeper = Sleeper::new();
         let unit = name("where");
         let active = manager.create_scope(&Scope::new(&unit).pid(sleeper.pid()), LONG).unwrap();
@@ -132,7 +136,10 @@ fn a_required_limit_that_cannot_hold_is_an_error_and_leaves_no_unit() {
     // No layout of the sandbox has it: v1 knows no MemoryHigh, and its unified mode no memory controller.
     let has_memory = manager.layout().mode() == CgroupMode::Unified
         && manager.layout().controllers().iter().any(|name| name == "memory");
-    assert!(!has_memory, "this host's unified hierarchy has the memory controller; give the test another limit");
+    assert!(
+        !has_memory,
+        "this host's unified hierarchy has the memory controller; give the test another limit"
+    );
     let scope = Scope::new(&unit).pid(sleeper.pid()).memory_high(64 << 20).require_limits(true);
     match manager.create_scope(&scope, LONG) {
         Err(Error::Limit { gaps, released: true, .. }) => assert_eq!(gaps[0].property, "MemoryHigh"),
@@ -150,7 +157,8 @@ fn stop_waits_until_the_processes_are_gone() {
         active.stop(LONG).unwrap();
         let stat = fs::read_to_string(format!("/proc/{}/stat", sleeper.pid())).expect("not reaped yet");
         assert!(stat.contains(") Z "), "it lives: {stat}");
-        assert!(matches!(active.stop(LONG), Err(Error::NoSuchUnit { .. })));
+        let again = active.stop(LONG);
+        assert!(matches!(again, Err(Error::NoSuchUnit { .. })), "{again:?}");
     }
 }
 
@@ -253,7 +261,10 @@ fn each_refusal_has_its_own_variant_at_once() {
     let sleeper = Sleeper::new();
     let begun = Instant::now();
     assert!(matches!(manager.stop_unit("none.scope", LONG), Err(Error::NoSuchUnit { .. })));
-    assert!(matches!(manager.kill_unit("none.scope", KillWhom::All, 15, LONG), Err(Error::NoSuchUnit { .. })));
+    assert!(matches!(
+        manager.kill_unit("none.scope", KillWhom::All, 15, LONG),
+        Err(Error::NoSuchUnit { .. })
+    ));
     assert!(matches!(manager.reset_failed("none.scope", LONG), Err(Error::NoSuchUnit { .. })));
     assert!(matches!(manager.cancel_job(JobId::new(u32::MAX), LONG), Err(Error::NoSuchJob { .. })));
     let unknown = Scope::new(name("unknown")).pid(sleeper.pid()).property(Property::new("NotInvented", 1u64));
@@ -323,7 +334,8 @@ fn bad_input_is_refused_and_nothing_is_left_in_systemd() {
         let error = manager.create_scope(&Scope::new("bad-pid.scope").pid(pid), LONG).unwrap_err();
         assert!(error.is_invalid_input(), "{error:?}");
     }
-    let wrong = Scope::new("bad-type.scope").own_process().property(Property::new("TasksMax", Value::from("x")));
+    let wrong =
+        Scope::new("bad-type.scope").own_process().property(Property::new("TasksMax", Value::from("x")));
     assert!(manager.create_scope(&wrong, LONG).unwrap_err().is_invalid_input());
     assert!(manager.kill_unit("a.scope", KillWhom::All, 0, LONG).unwrap_err().is_invalid_input());
     assert!(manager.list_units(&["bad-*"], LONG).unwrap().is_empty());

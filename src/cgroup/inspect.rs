@@ -15,7 +15,10 @@ use super::process::Process;
 pub(crate) enum Place {
     Exact(String),
     /// The slice is systemd's choice: any group of the unit's name below the manager's root.
-    Below { root: String, unit: String },
+    Below {
+        root: String,
+        unit: String,
+    },
 }
 
 /// What is to be looked at.
@@ -154,7 +157,9 @@ fn expected(place: &Place) -> String {
 }
 
 fn is_within(found: &str, group: &str) -> bool {
-    found.strip_prefix(group.trim_end_matches('/')).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    found
+        .strip_prefix(group.trim_end_matches('/'))
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 #[cfg(test)]
@@ -168,7 +173,10 @@ mod tests {
         assert_eq!(home(&exact, "/a.slice/x.scope/sub").as_deref(), Some("/a.slice/x.scope"));
         assert_eq!(home(&exact, "/a.slice/x.scope2"), None);
         assert_eq!(home(&exact, "/"), None);
-        assert_eq!(home(&below, "/user.slice/app.slice/x.scope/s").as_deref(), Some("/user.slice/app.slice/x.scope"));
+        assert_eq!(
+            home(&below, "/user.slice/app.slice/x.scope/s").as_deref(),
+            Some("/user.slice/app.slice/x.scope")
+        );
         assert_eq!(home(&below, "/user.slice/x.scopes"), None);
         assert_eq!(home(&below, "/system.slice/x.scope"), None);
     }

@@ -69,9 +69,7 @@ impl CgroupLayout {
     fn parse(mountinfo: &str) -> Option<CgroupLayout> {
         let (mut unified, mut tracking, mut legacy) = (None, None, Vec::new());
         for mount in mountinfo.lines().filter_map(Mount::parse) {
-            let keep = |known: &Option<PathBuf>| {
-                known.is_none() || mount.at.starts_with("/sys/fs/cgroup")
-            };
+            let keep = |known: &Option<PathBuf>| known.is_none() || mount.at.starts_with("/sys/fs/cgroup");
             if mount.kind == "cgroup2" && keep(&unified) {
                 unified = Some(mount.at);
             } else if mount.kind == "cgroup" && mount.options.contains(&"name=systemd") && keep(&tracking) {

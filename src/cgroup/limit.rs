@@ -98,7 +98,12 @@ static KNOWN: [Known; 18] = [
     known("MemoryMin", Form::Bytes, ("memory", &["memory.min"]), ("memory", &[])),
     known("MemorySwapMax", Form::Bytes, ("memory", &["memory.swap.max"]), ("memory", &[])),
     known("MemoryZSwapMax", Form::Bytes, ("memory", &["memory.zswap.max"]), ("memory", &[])),
-    known("MemoryMaxScale", Form::Finite, ("memory", &["memory.max"]), ("memory", &["memory.limit_in_bytes"])),
+    known(
+        "MemoryMaxScale",
+        Form::Finite,
+        ("memory", &["memory.max"]),
+        ("memory", &["memory.limit_in_bytes"]),
+    ),
     known("MemoryHighScale", Form::Finite, ("memory", &["memory.high"]), ("memory", &[])),
     known("MemorySwapMaxScale", Form::Finite, ("memory", &["memory.swap.max"]), ("memory", &[])),
     known("TasksMax", Form::Count, ("pids", &["pids.max"]), ("pids", &["pids.max"])),
@@ -153,7 +158,9 @@ fn gap(layout: &CgroupLayout, group: &str, limit: &AskedLimit) -> Option<LimitGa
         Some(mount) => (mount.join(group.trim_start_matches('/')), legacy.1, true),
         None => match layout.controller_path(unified.0, group) {
             Some(directory) => (directory, unified.1, false),
-            None => return unless_unlimited(limit, report(None, None, GapReason::NoController(unified.0.into()))),
+            None => {
+                return unless_unlimited(limit, report(None, None, GapReason::NoController(unified.0.into())));
+            }
         },
     };
     match read_first(&directory, files) {
@@ -223,7 +230,9 @@ fn quota_holds(asked: Option<u64>, text: &str, period: Option<&str>) -> bool {
     let (quota, own_period) = text.split_once(' ').unwrap_or((text, period.unwrap_or_default()));
     match (asked, quota.parse::<u128>(), own_period.parse::<u128>()) {
         (Some(u64::MAX), Err(_), _) => true,
-        (Some(asked), Ok(quota), Ok(period)) => (quota * SECOND).abs_diff(u128::from(asked) * period) <= SECOND,
+        (Some(asked), Ok(quota), Ok(period)) => {
+            (quota * SECOND).abs_diff(u128::from(asked) * period) <= SECOND
+        }
         _ => false,
     }
 }
@@ -243,7 +252,8 @@ fn io_weight_holds(asked: Option<u64>, text: &str) -> bool {
 
 fn mask_set(mask: &Value) -> BTreeSet<u64> {
     let bytes = mask.items().iter().zip(0u64..);
-    let bits = bytes.flat_map(|(byte, at)| (0..8).map(move |bit| (byte.as_u64().unwrap_or(0) >> bit & 1, at * 8 + bit)));
+    let bits = bytes
+        .flat_map(|(byte, at)| (0..8).map(move |bit| (byte.as_u64().unwrap_or(0) >> bit & 1, at * 8 + bit)));
     bits.filter(|(set, _)| *set == 1).map(|(_, number)| number).collect()
 }
 

@@ -6,8 +6,8 @@ mod limit;
 mod path;
 mod process;
 
-pub(crate) use inspect::{Findings, Inspection, Place, inspect};
 pub use inspect::MisplacedProcess;
+pub(crate) use inspect::{Findings, Inspection, Place, inspect};
 pub use layout::{CgroupLayout, CgroupMode};
 pub(crate) use limit::asked_limits;
 pub use limit::{GapReason, LimitGap};

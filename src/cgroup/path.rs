@@ -5,8 +5,18 @@ use std::borrow::Cow;
 /// The controllers that systemd knows; a name that begins with one and a dot could be one of its files.
 /// Source: `cg_needs_escape()` in systemd.
 const CONTROLLERS: [&str; 12] = [
-    "cpu", "cpuacct", "cpuset", "io", "blkio", "memory", "devices", "pids", "bpf-firewall", "bpf-devices",
-    "bpf-foreign", "bpf-socket-bind",
+    "cpu",
+    "cpuacct",
+    "cpuset",
+    "io",
+    "blkio",
+    "memory",
+    "devices",
+    "pids",
+    "bpf-firewall",
+    "bpf-devices",
+    "bpf-foreign",
+    "bpf-socket-bind",
 ];
 
 /// A unit's path below `root`. A slice's own name says its place (`a-b.slice` is in `a.slice`); another unit is
@@ -30,7 +40,8 @@ pub(crate) fn unit_path(root: &str, slice: Option<&str>, unit: &str) -> String {
 
 /// A unit's name as a directory, told from the kernel's own files by a leading underscore.
 pub(crate) fn escape(unit: &str) -> Cow<'_, str> {
-    let of_kernel = matches!(unit, "notify_on_release" | "release_agent" | "tasks") || unit.starts_with("cgroup.");
+    let of_kernel =
+        matches!(unit, "notify_on_release" | "release_agent" | "tasks") || unit.starts_with("cgroup.");
     let of_controller = CONTROLLERS
         .iter()
         .any(|controller| unit.strip_prefix(controller).is_some_and(|rest| rest.starts_with('.')));

@@ -37,7 +37,8 @@ impl Process {
 }
 
 fn parse(pid: u32, stat: &str) -> Result<Process, Unplaceable> {
-    let garbled = || Unplaceable::Unreadable(io::Error::new(io::ErrorKind::InvalidData, "garbled /proc/PID/stat"));
+    let garbled =
+        || Unplaceable::Unreadable(io::Error::new(io::ErrorKind::InvalidData, "garbled /proc/PID/stat"));
     // A process may call itself anything, `) S 1` included: only the last parenthesis ends its name.
     let (_, rest) = stat.rsplit_once(')').ok_or_else(garbled)?;
     let fields: Vec<&str> = rest.split_ascii_whitespace().collect();

@@ -75,7 +75,9 @@ impl Connecting {
         match self.0.try_recv() {
             Ok(outcome) => Some(outcome),
             Err(crossbeam_channel::TryRecvError::Empty) => None,
-            Err(crossbeam_channel::TryRecvError::Disconnected) => Some(Err("the attempt was cut short".into())),
+            Err(crossbeam_channel::TryRecvError::Disconnected) => {
+                Some(Err("the attempt was cut short".into()))
+            }
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The steps that create a unit: the call, its job, a look at the kernel, and what to do where it exists.
 
-use super::plan::{Created, Event, Outcome, Step, Success, get_state, out_of_step, property, refusal};
+use super::plan::{
+    Created, Event, Outcome, Step, Success, get_state, out_of_step, property, refusal, says_run_is_over,
+};
 use crate::cgroup::{Findings, Inspection, Place};
 use crate::error::{Asked, Error};
 use crate::job::{InvocationId, JobId, JobMode, JobResult};
@@ -47,7 +49,12 @@ pub(crate) struct Create {
 }
 
 impl Create {
-    pub(crate) fn new(asked: Asked, unit: String, properties: Vec<Property>, inspection: Inspection) -> Create {
+    pub(crate) fn new(
+        asked: Asked,
+        unit: String,
+        properties: Vec<Property>,
+        inspection: Inspection,
+    ) -> Create {
         Create {
             asked,
             unit,
@@ -193,7 +200,7 @@ impl Create {
         if self.on_exists == OnExists::Join {
             self.outcome = Outcome::Joined;
             if findings.misplaced.is_empty() && findings.present > 0 {
-                return self.judge(findings);
+                return self.after_inspection(Event::Inspected(findings));
             }
             let pids = self.inspection.processes.iter().map(|process| process.pid).collect();
             return self.go(State::Attaching, Call::Attach { unit: self.unit.clone(), pids });
@@ -323,7 +330,7 @@ impl Create {
     }
 
     fn after_release(&mut self, event: &Event) -> Step {
-        let gone = matches!(event, Event::Refused(error) if error.name.ends_with(".NoSuchUnit"));
+        let gone = matches!(event, Event::Refused(error) if says_run_is_over(error));
         let released = gone || matches!(event, Event::Job(_, JobResult::Done));
         let gaps = self.held.take().map(|(findings, _)| findings.gaps).unwrap_or_default();
         self.fail(Error::Limit { asked: self.asked.clone(), gaps, released })

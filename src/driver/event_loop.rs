@@ -51,7 +51,12 @@ pub(crate) struct EventLoop {
 }
 
 impl EventLoop {
-    pub(crate) fn new(endpoint: Endpoint, window: usize, commands: Receiver<Command>, wake: Arc<Wake>) -> Self {
+    pub(crate) fn new(
+        endpoint: Endpoint,
+        window: usize,
+        commands: Receiver<Command>,
+        wake: Arc<Wake>,
+    ) -> Self {
         let router = Router::new(window);
         EventLoop { endpoint, commands, wake, router, connection: None, connecting: None }
     }
@@ -152,7 +157,8 @@ impl EventLoop {
         log::warn!("the connection to {address} has ended");
         let error = || Error::Connect {
             address: address.clone(),
-            reason: "the connection was closed before it was ready; authentication may have been refused".into(),
+            reason: "the connection was closed before it was ready; authentication may have been refused"
+                .into(),
         };
         self.router.disconnected(Instant::now(), error);
     }
@@ -186,7 +192,10 @@ fn deliver(slot: Box<dyn Slot>, answer: Answer) {
     slot.fill(answer);
 }
 
-#[allow(unsafe_code, reason = "libdbus lends its socket as a number; poll(2) wants it as a borrowed descriptor")]
+#[allow(
+    unsafe_code,
+    reason = "libdbus lends its socket as a number; poll(2) wants it as a borrowed descriptor"
+)]
 fn borrow<'a>(fd: std::os::fd::RawFd) -> BorrowedFd<'a> {
     // SAFETY: the number comes from the connection's own watch, and only this thread, which holds the connection
     // for as long as the borrow lasts, can close it.

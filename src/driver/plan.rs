@@ -97,7 +97,7 @@ impl Plan {
                 Step::Finish(Err(run_is_over(asked.clone(), *invocation, &event)))
             }
             Plan::Run { asked, call, refused, .. } => match (event, asked.unit.as_deref()) {
-                (Event::Refused(error), Some(unit)) if error.name == "org.freedesktop.systemd1.NoSuchUnit" => {
+                (Event::Refused(error), Some(unit)) if says_run_is_over(&error) => {
                     *refused = true;
                     Step::Call(get_state(unit))
                 }
@@ -116,7 +116,11 @@ impl Plan {
 
 /// Reads the state of the unit that has a name now; a name that no unit has reads as `inactive`.
 pub(super) fn get_state(unit: &str) -> Call {
-    Call::Get { path: systemd1::unit_path(unit), interface: systemd1::UNIT.into(), name: "ActiveState".into() }
+    Call::Get {
+        path: systemd1::unit_path(unit),
+        interface: systemd1::UNIT.into(),
+        name: "ActiveState".into(),
+    }
 }
 
 /// The value of a property that was read.
@@ -141,6 +145,14 @@ pub(super) fn out_of_step(asked: &Asked) -> Error {
     Error::Protocol { asked: asked.clone(), reason: "an answer came that nothing had asked for".into() }
 }
 
+/// Whether a call to a run's own object was refused because the run is over.
+pub(super) fn says_run_is_over(error: &BusError) -> bool {
+    matches!(
+        error.name.as_str(),
+        "org.freedesktop.systemd1.NoUnitForInvocationID" | "org.freedesktop.systemd1.NoSuchUnit"
+    )
+}
+
 fn run_is_over(asked: Asked, invocation: InvocationId, event: &Event) -> Error {
     let alive = match event {
         Event::Answer(values) => matches!(
@@ -156,11 +168,14 @@ fn run_is_over(asked: Asked, invocation: InvocationId, event: &Event) -> Error {
 /// searched for which of the request's own properties or processes it speaks of.
 pub(super) fn refusal(asked: Asked, call: &Call, error: BusError) -> Error {
     let BusError { name, message } = error;
-    let known = name.strip_prefix("org.freedesktop.systemd1.").or(name.strip_prefix("org.freedesktop.DBus.Error."));
+    let known =
+        name.strip_prefix("org.freedesktop.systemd1.").or(name.strip_prefix("org.freedesktop.DBus.Error."));
     match known.unwrap_or(&name) {
         "UnitExists" => Error::UnitExists { asked, state: None },
         "NoSuchUnit" | "UnknownObject" => Error::NoSuchUnit { asked },
-        "NoSuchProcess" | "UnixProcessIdUnknown" => Error::NoSuchProcess { asked, pid: named_pid(call, &message) },
+        "NoSuchProcess" | "UnixProcessIdUnknown" => {
+            Error::NoSuchProcess { asked, pid: named_pid(call, &message) }
+        }
         "NoSuchJob" => match call {
             Call::CancelJob(job) => Error::NoSuchJob { job: *job },
             _ => Error::Dbus { asked, name, message },
@@ -174,9 +189,10 @@ pub(super) fn refusal(asked: Asked, call: &Call, error: BusError) -> Error {
         "NoReply" | "Disconnected" => {
             Error::Disconnected { asked, stage: crate::error::Stage::Call, job: None }
         }
-        "ServiceUnknown" | "NameHasNoOwner" => {
-            Error::Connect { address: systemd1::NAME.into(), reason: format!("no systemd is on the bus: {message}") }
-        }
+        "ServiceUnknown" | "NameHasNoOwner" => Error::Connect {
+            address: systemd1::NAME.into(),
+            reason: format!("no systemd is on the bus: {message}"),
+        },
         _ => Error::Dbus { asked, name, message },
     }
 }
@@ -203,7 +219,11 @@ fn named_pid(call: &Call, message: &str) -> Option<u32> {
         _ => return None,
     };
     let mut numbers = message.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse().ok());
-    numbers.find(|number| pids.contains(number)).or(if pids.len() == 1 { pids.first().copied() } else { None })
+    numbers.find(|number| pids.contains(number)).or(if pids.len() == 1 {
+        pids.first().copied()
+    } else {
+        None
+    })
 }
 
 /// The properties in the answer to `GetAll`.

@@ -20,6 +20,10 @@ pub(crate) const SETTLE: Duration = Duration::from_secs(60);
 /// How many results of unknown jobs are kept while a call may still turn out to have made one of them.
 const MOST_EARLY: usize = 1024;
 
+/// How many jobs are under way at the most. systemd adds a match rule to its own connection for each job's
+/// client, and drops off the bus when dbus-daemon's limit of 512 is passed (seen on 252, at 607 jobs).
+const MOST_JOBS: usize = 384;
+
 /// A request's number in one router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct RequestId(pub u64);
@@ -54,7 +58,9 @@ enum Link {
     Down,
     /// Connected to a bus; who owns the manager's name is not known yet.
     Greeting,
-    Bus { owner: Option<String> },
+    Bus {
+        owner: Option<String>,
+    },
     /// The manager itself is the peer, and there are no senders.
     Direct,
 }
@@ -214,14 +220,16 @@ impl<R: ReplyTo> Router<R> {
             self.connect_failed(now, why);
         }
         let waiting: BTreeSet<RequestId> = self.line.iter().copied().collect();
-        let mut lost: Vec<RequestId> = self.requests.keys().copied().filter(|id| !waiting.contains(id)).collect();
+        let mut lost: Vec<RequestId> =
+            self.requests.keys().copied().filter(|id| !waiting.contains(id)).collect();
         lost.sort_unstable();
         for id in lost {
             let Some(entry) = self.requests.get(&id) else { continue };
             if entry.stage == Stage::Verify && entry.reply.is_some() {
                 continue;
             }
-            let error = Error::Disconnected { asked: entry.plan.asked().clone(), stage: entry.stage, job: entry.job };
+            let error =
+                Error::Disconnected { asked: entry.plan.asked().clone(), stage: entry.stage, job: entry.job };
             self.answer(now, id, Err(error));
             self.forget(id);
         }
@@ -290,7 +298,8 @@ impl<R: ReplyTo> Router<R> {
     fn cancel_if_ours(&mut self, id: RequestId, job: JobId) {
         let ours = self.requests.get(&id).is_some_and(|entry| entry.plan.owns_its_job());
         let waiters = self.waiters.get(&job).map_or(&[][..], Vec::as_slice);
-        let wanted = waiters.iter().any(|waiter| self.requests.get(waiter).is_some_and(|e| e.reply.is_some()));
+        let wanted =
+            waiters.iter().any(|waiter| self.requests.get(waiter).is_some_and(|e| e.reply.is_some()));
         if ours && !wanted {
             self.push_send(Call::CancelJob(job), false);
         }
@@ -457,7 +466,11 @@ impl<R: ReplyTo> Router<R> {
                     entry.times == StageTimes::default()
                 });
                 // A request that is half way goes on before new ones begin.
-                if first { self.line.push_back(id) } else { self.line.push_front(id) }
+                if first {
+                    self.line.push_back(id)
+                } else {
+                    self.line.push_front(id)
+                }
                 self.reach(id, self.waiting_stage());
             }
             Step::Inspect(inspection) => {
@@ -477,7 +490,7 @@ impl<R: ReplyTo> Router<R> {
             Link::Direct => None,
             Link::Down | Link::Greeting => return,
         };
-        while self.in_flight.len() < self.window {
+        while self.in_flight.len() < self.window && self.in_flight.len() + self.waiters.len() < MOST_JOBS {
             let Some(id) = self.line.pop_front() else { return };
             let Some(call) = self.requests.get_mut(&id).and_then(|entry| {
                 entry.times.queued += now.saturating_duration_since(entry.marked);

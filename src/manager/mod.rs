@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 pub use active::{ActiveScope, ActiveSlice};
 pub use builder::Builder;
-use request::{finish_property, sealed::Sealed, unexpected};
 pub use request::{Request, UnitJob};
+use request::{finish_property, sealed::Sealed, unexpected};
 use ticket::Finish;
 pub use ticket::Ticket;
 
@@ -394,7 +394,10 @@ impl Manager {
 impl fmt::Debug for Manager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Inner { endpoint, version, .. } = &*self.0;
-        f.debug_struct("Manager").field("address", &endpoint.address).field("version", version).finish_non_exhaustive()
+        f.debug_struct("Manager")
+            .field("address", &endpoint.address)
+            .field("version", version)
+            .finish_non_exhaustive()
     }
 }
 

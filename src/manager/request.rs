@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::active::{ActiveScope, ActiveSlice, Active};
+use super::active::{Active, ActiveScope, ActiveSlice};
 use super::ticket::Finish;
 use super::{FinishedJob, Inner, Manager};
 use crate::cgroup::{Inspection, Place, Process, Unplaceable, asked_limits, unit_path};
@@ -166,7 +166,8 @@ impl sealed::Sealed for Slice {
 fn look_up(pids: &[i64], asked: &Asked) -> Result<Vec<Process>> {
     let mut processes: Vec<Process> = Vec::with_capacity(pids.len());
     for &number in pids {
-        let pid = u32::try_from(number).map_err(|_| Error::invalid("PID", number.to_string(), "out of range"))?;
+        let pid =
+            u32::try_from(number).map_err(|_| Error::invalid("PID", number.to_string(), "out of range"))?;
         if processes.iter().any(|known| known.pid == pid) {
             continue;
         }

@@ -69,7 +69,9 @@ impl Call {
             Call::Kill { unit, whom, signal } => {
                 manager_method("KillUnit").append3(unit.as_str(), whom.as_str(), *signal)
             }
-            Call::RunKill { path, whom, signal } => method(path, UNIT, "Kill").append2(whom.as_str(), *signal),
+            Call::RunKill { path, whom, signal } => {
+                method(path, UNIT, "Kill").append2(whom.as_str(), *signal)
+            }
             Call::ResetFailed { unit } => manager_method("ResetFailedUnit").append1(unit.as_str()),
             Call::CancelJob(job) => manager_method("CancelJob").append1(job.get()),
             Call::Attach { unit, pids } => {
@@ -81,7 +83,9 @@ impl Call {
             Call::Get { path, interface, name } => {
                 method(path, PROPERTIES, "Get").append2(interface.as_str(), name.as_str())
             }
-            Call::GetAll { path, interface } => method(path, PROPERTIES, "GetAll").append1(interface.as_str()),
+            Call::GetAll { path, interface } => {
+                method(path, PROPERTIES, "GetAll").append1(interface.as_str())
+            }
         };
         message.set_serial(serial);
         message.set_auto_start(false);

@@ -20,8 +20,17 @@ pub(crate) fn append(to: &mut IterAppend<'_>, value: &Value) {
         Value::Str(v) => to.append(v.as_str()),
         Value::Path(v) => to.append(Path::from(v.as_str())),
         Value::Signature(v) => to.append(Signature::from(v.as_str())),
+        Value::Array(element, items) if element.starts_with('{') => {
+            // A key is one basic type, so one letter; the entry's signature alone is not a valid one.
+            let (key, value) = element[1..element.len() - 1].split_at(1);
+            to.append_dict(&key.into(), &value.into(), |list| {
+                items.iter().for_each(|item| append(list, item))
+            });
+        }
         Value::Array(element, items) => {
-            to.append_array(&element.as_str().into(), |list| items.iter().for_each(|item| append(list, item)));
+            to.append_array(&element.as_str().into(), |list| {
+                items.iter().for_each(|item| append(list, item))
+            });
         }
         Value::Struct(fields) => to.append_struct(|list| fields.iter().for_each(|field| append(list, field))),
         Value::Entry(entry) => to.append_dict_entry(|pair| {

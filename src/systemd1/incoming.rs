@@ -37,7 +37,10 @@ pub(crate) enum Incoming {
     Reply(Reply),
     JobRemoved(JobRemoved),
     /// The manager's name has a new owner, or none.
-    Owner { sender: Option<String>, owner: Option<String> },
+    Owner {
+        sender: Option<String>,
+        owner: Option<String>,
+    },
 }
 
 impl Incoming {
@@ -56,7 +59,11 @@ impl Incoming {
             }
             MessageType::Error => {
                 let error = error_of(message);
-                Some(Incoming::Reply(Reply { serial: message.get_reply_serial()?, sender, result: Err(error) }))
+                Some(Incoming::Reply(Reply {
+                    serial: message.get_reply_serial()?,
+                    sender,
+                    result: Err(error),
+                }))
             }
             MessageType::MethodCall => None,
         }

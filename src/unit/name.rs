@@ -6,7 +6,17 @@ use crate::error::Error;
 const LONGEST: usize = 255;
 
 const SUFFIXES: [&str; 11] = [
-    "scope", "slice", "service", "socket", "target", "mount", "automount", "swap", "timer", "path", "device",
+    "scope",
+    "slice",
+    "service",
+    "socket",
+    "target",
+    "mount",
+    "automount",
+    "swap",
+    "timer",
+    "path",
+    "device",
 ];
 
 /// Refuses a string that cannot be the name of a unit.
@@ -79,8 +89,18 @@ mod tests {
         let long = format!("{}.scope", "a".repeat(250));
         assert_eq!(long.len(), 256);
         let bad = [
-            "", ".scope", "a", "a.", "a.socks", "a/b.scope", "a\0.scope", "é.scope", "a b.scope", "a@.scope",
-            "@b.scope", &long,
+            "",
+            ".scope",
+            "a",
+            "a.",
+            "a.socks",
+            "a/b.scope",
+            "a\0.scope",
+            "é.scope",
+            "a b.scope",
+            "a@.scope",
+            "@b.scope",
+            &long,
         ];
         for name in bad {
             let error = check_kind(name, "scope").expect_err(name);

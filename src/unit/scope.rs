@@ -273,7 +273,11 @@ impl Scope {
             check_pid(pid)?;
         }
         if self.on_exists == OnExists::Accept {
-            return Err(Error::invalid("policy", "accept", "only a slice can be taken as it is; join the scope"));
+            return Err(Error::invalid(
+                "policy",
+                "accept",
+                "only a slice can be taken as it is; join the scope",
+            ));
         }
         check_properties(&self.properties)
     }

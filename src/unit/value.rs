@@ -205,12 +205,8 @@ impl Value {
             }
             Value::Array(element, items) => array_fault(element, items).or_else(|| inner(items)),
             Value::Struct(fields) if fields.is_empty() => Some("a structure in it has no fields".into()),
-            Value::Struct(fields) => {
-                inner(fields).or_else(|| stray_entry(fields))
-            }
-            Value::Entry(entry) => {
-                entry.0.fault_below(depth + 1).or_else(|| entry.1.fault_below(depth + 1))
-            }
+            Value::Struct(fields) => inner(fields).or_else(|| stray_entry(fields)),
+            Value::Entry(entry) => entry.0.fault_below(depth + 1).or_else(|| entry.1.fault_below(depth + 1)),
             Value::Variant(value) => {
                 value.fault_below(depth + 1).or_else(|| stray_entry(std::slice::from_ref(value)))
             }
@@ -250,12 +246,10 @@ impl fmt::Display for Value {
             Value::U64(n) => n.fmt(f),
             Value::F64(n) => n.fmt(f),
             Value::Str(text) | Value::Path(text) | Value::Signature(text) => f.write_str(text),
-            Value::Array(element, items) if element == "y" => {
-                items.iter().try_for_each(|item| match item {
-                    Value::Byte(byte) => write!(f, "{byte:02x}"),
-                    other => other.fmt(f),
-                })
-            }
+            Value::Array(element, items) if element == "y" => items.iter().try_for_each(|item| match item {
+                Value::Byte(byte) => write!(f, "{byte:02x}"),
+                other => other.fmt(f),
+            }),
             Value::Array(_, items) | Value::Struct(items) => {
                 for (at, item) in items.iter().enumerate() {
                     if at > 0 {
@@ -322,7 +316,10 @@ mod tests {
         let sound = [
             Value::strings::<&str>([]),
             Value::Array("{sv}".into(), vec![entry]),
-            Value::Array("(st)".into(), vec![Value::Struct(vec![Value::from("/dev/sda"), Value::from(1u64)])]),
+            Value::Array(
+                "(st)".into(),
+                vec![Value::Struct(vec![Value::from("/dev/sda"), Value::from(1u64)])],
+            ),
             Value::Path("/a".into()),
         ];
         for value in sound {
