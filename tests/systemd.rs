@@ -56,9 +56,13 @@ fn name(stem: &str) -> String {
 /// Where systemd's own hierarchy has a process, read apart from the library.
 fn group_of(pid: u32) -> String {
     let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("the process lives");
-    let named = groups.lines().find_map(|line| line.split_once("name=systemd:"));
-    let unified = groups.lines().find_map(|line| line.split_once("0::"));
-    named.or(unified).expect("systemd's hierarchy is there").1.to_string()
+    // A host with v1 hierarchies shows them to every process, mounted in the sandbox or not.
+    let hierarchy = match std::env::var("UNITWAIT_SANDBOX_CGROUP").as_deref() {
+        Ok("hybrid") => "name=systemd:",
+        _ => "0::",
+    };
+    let line = groups.lines().find_map(|line| line.split_once(hierarchy));
+    line.expect("systemd's hierarchy is there").1.to_string()
 }
 
 #[test]

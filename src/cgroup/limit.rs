@@ -159,7 +159,10 @@ fn gap(layout: &CgroupLayout, group: &str, limit: &AskedLimit) -> Option<LimitGa
         None => match layout.controller_path(unified.0, group) {
             Some(directory) => (directory, unified.1, false),
             None => {
-                return unless_unlimited(limit, report(None, None, GapReason::NoController(unified.0.into())));
+                return unless_unlimited(
+                    limit,
+                    report(None, None, GapReason::NoController(unified.0.into())),
+                );
             }
         },
     };

@@ -20,7 +20,7 @@ enum State {
     ReadingInvocation,
     InspectingAgain,
     Releasing,
-    ReadingState,
+    ReadingActivity,
     ReadingGroup,
     LookingInside,
     StoppingOld,
@@ -116,7 +116,7 @@ impl Create {
             State::ReadingInvocation => self.after_invocation(event),
             State::InspectingAgain => self.after_second_inspection(event),
             State::Releasing => self.after_release(&event),
-            State::ReadingState => self.after_state(event),
+            State::ReadingActivity => self.after_state(event),
             State::ReadingGroup => self.after_group(event),
             State::LookingInside => self.after_look_inside(event),
             State::StoppingOld => self.after_stop(event),
@@ -135,7 +135,7 @@ impl Create {
             }
             Event::Job(job, result) => self.fail(Error::JobFailed { asked: self.asked.clone(), job, result }),
             Event::Refused(error) => match refusal(self.asked.clone(), &self.create_call(), error) {
-                Error::UnitExists { .. } => self.go(State::ReadingState, get_state(&self.unit)),
+                Error::UnitExists { .. } => self.go(State::ReadingActivity, get_state(&self.unit)),
                 other => self.fail(other),
             },
             Event::Answer(_) | Event::Inspected(_) => self.fail(out_of_step(&self.asked)),

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 pub use active::{ActiveScope, ActiveSlice};
 pub use builder::Builder;
 pub use request::{Request, UnitJob};
-use request::{finish_property, sealed::Sealed, unexpected};
+use request::{finish_property, unexpected};
 use ticket::Finish;
 pub use ticket::Ticket;
 
@@ -172,10 +172,7 @@ impl Manager {
     /// }
     /// # Ok::<(), unitwait::Error>(())
     /// ```
-    pub fn submit<R: Request>(&self, request: &R, deadline: impl Into<Deadline>) -> Result<Ticket<R::Answer>>
-    where
-        R: Sealed<Out = R::Answer>,
-    {
+    pub fn submit<R: Request>(&self, request: &R, deadline: impl Into<Deadline>) -> Result<Ticket<R::Out>> {
         let (plan, finish) = request.plan(&self.0)?;
         self.ticket(plan, deadline.into(), finish)
     }

@@ -13,10 +13,9 @@ use crate::systemd1::{Call, Verb};
 use crate::unit::{Property, Scope, Slice, Value, name};
 
 /// A request that [`Manager::submit`] takes: [`Scope`], [`Slice`] and [`UnitJob`].
-pub trait Request: sealed::Sealed {
-    /// What a request that went well answers with.
-    type Answer: Send + 'static;
-}
+///
+/// Its `Out` is what a request that went well answers with: [`ActiveScope`], [`ActiveSlice`], [`FinishedJob`].
+pub trait Request: sealed::Sealed {}
 
 pub(super) mod sealed {
     use super::{Finish, Inner, Plan, Result};
@@ -92,9 +91,7 @@ pub(super) fn operation(verb: Verb) -> Operation {
     }
 }
 
-impl<T: sealed::Sealed> Request for T {
-    type Answer = T::Out;
-}
+impl<T: sealed::Sealed> Request for T {}
 
 impl sealed::Sealed for UnitJob {
     type Out = FinishedJob;
