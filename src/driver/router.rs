@@ -20,9 +20,10 @@ pub(crate) const SETTLE: Duration = Duration::from_secs(60);
 /// How many results of unknown jobs are kept while a call may still turn out to have made one of them.
 const MOST_EARLY: usize = 1024;
 
-/// How many jobs are under way at the most. systemd adds a match rule to its own connection for each job's
-/// client, and drops off the bus when dbus-daemon's limit of 512 is passed (seen on 252, at 607 jobs).
-const MOST_JOBS: usize = 384;
+/// How many calls and jobs are under way at the most. systemd adds a match rule to its own connection for each
+/// job's client, and drops off the bus when dbus-daemon's limit of 512 is passed, all clients' jobs together
+/// (seen on 252, at 607 jobs): far below it, for this is not the only manager.
+const MOST_JOBS: usize = 128;
 
 /// A request's number in one router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
