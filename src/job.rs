@@ -36,7 +36,11 @@ impl JobId {
 
     /// Reads the number out of a job's object path, `/org/freedesktop/systemd1/job/42`.
     pub(crate) fn from_path(path: &str) -> Option<JobId> {
-        path.strip_prefix("/org/freedesktop/systemd1/job/")?.parse().ok().map(JobId)
+        path.strip_prefix(OBJECTS)?.parse().ok().map(JobId)
+    }
+
+    pub(crate) fn object_path(self) -> String {
+        format!("{OBJECTS}{self}")
     }
 }
 
@@ -45,6 +49,8 @@ impl fmt::Display for JobId {
         self.0.fmt(f)
     }
 }
+
+const OBJECTS: &str = "/org/freedesktop/systemd1/job/";
 
 /// What became of a job, as `JobRemoved` says it.
 ///

@@ -29,13 +29,13 @@ mod manager;
 mod systemd1;
 mod unit;
 
-pub use cgroup::{CgroupLayout, CgroupMode, GapReason, LimitGap, MisplacedProcess};
+pub use cgroup::{AuditFinding, CgroupLayout, CgroupMode, GapReason, LimitGap, MisplacedProcess};
 pub use deadline::Deadline;
 pub use driver::{Outcome, Stats};
 pub use error::{Asked, Error, Operation, Result, Stage};
 pub use job::{InvocationId, JobId, JobMode, JobResult, StageTimes};
 pub use manager::{
-    ActiveScope, ActiveSlice, Builder, FinishedJob, Manager, Request, Ticket, UnitJob, UnitStatus,
+    ActiveScope, ActiveSlice, Audit, Builder, FinishedJob, Manager, Request, Ticket, UnitJob, UnitStatus,
 };
 pub use unit::{KillWhom, OnExists, Property, Scope, Slice, Value};
 

@@ -1,14 +1,16 @@
 //! The look at the kernel after a job is done: is each process in the unit's group, and do the limits hold.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::{fs, io};
 
+use super::file;
+use super::gap::LimitGap;
 use super::layout::{CgroupLayout, CgroupMode};
-use super::limit::{self, AskedLimit, LimitGap};
-use super::path::escape;
-use super::process::Process;
+use super::limit::{self, AskedLimit};
+use super::path::{escape, group_in, unit_in};
+use super::process::{self, Process};
 
 /// Where the unit's group should be.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,10 +42,24 @@ pub(crate) struct Findings {
     pub misplaced: Vec<MisplacedProcess>,
     /// How many processes are in place.
     pub present: usize,
+    /// Whether the group is there, and no process in it.
+    pub empty: bool,
     pub gaps: Vec<LimitGap>,
 }
 
-/// A process that is not in its unit's control group.
+/// A process that is not in its unit's control group: it was seen elsewhere, and after that to be alive, not
+/// exiting, and the one that was named. A process that has ended is in no wrong place.
+///
+/// ```
+/// use unitwait::Error;
+///
+/// fn strays(error: &Error) -> Vec<u32> {
+///     match error {
+///         Error::Misplaced { processes, .. } => processes.iter().map(|process| process.pid).collect(),
+///         _ => Vec::new(),
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MisplacedProcess {
@@ -53,7 +69,7 @@ pub struct MisplacedProcess {
     pub hierarchy: String,
     /// The control group it should be in.
     pub expected: String,
-    /// The control group it is in.
+    /// The control group it is in; where that cannot be read, why.
     pub found: String,
 }
 
@@ -74,59 +90,127 @@ pub(crate) fn inspect(inspection: &Inspection) -> Findings {
         findings.control_group = Some(group.clone());
     }
     for process in &inspection.processes {
-        // Ended, or its number given to another: nothing is left to be in the wrong place.
-        if let Ok(groups) = read_groups(process.pid) {
-            judge(inspection, *process, &groups, &mut findings);
+        match look(inspection, *process) {
+            Some(Seat::Home(group)) => {
+                findings.present += 1;
+                // The kernel's own spelling, which a name that only some versions of systemd escape may
+                // differ from.
+                findings.control_group = Some(group);
+            }
+            Some(Seat::Elsewhere(misplaced)) => findings.misplaced.push(misplaced),
+            None => {}
         }
     }
     if let Some(group) = findings.control_group.as_deref() {
-        let all_gone = !inspection.processes.is_empty() && findings.present == 0;
-        if !all_gone {
-            findings.gaps = limit::gaps(&inspection.layout, group, &inspection.limits);
+        findings.gaps = limit::gaps(&inspection.layout, group, &inspection.limits);
+        findings.empty = findings.present == 0 && is_empty(&inspection.layout.path(group));
+        // The last process may have ended before or during the look, and the group with it, file by file:
+        // nothing is left to limit then. A process that ended and left children in the unit leaves the limits
+        // in force, too.
+        let processes = &inspection.processes;
+        let have_ended = || !processes.is_empty() && !processes.iter().any(|process| process.lives());
+        if !findings.gaps.is_empty() && have_ended() && !is_populated(&inspection.layout.path(group)) {
+            findings.gaps.clear();
         }
     }
     findings
 }
 
-fn read_groups(pid: u32) -> io::Result<String> {
-    fs::read_to_string(format!("/proc/{pid}/cgroup"))
+/// Whether a group, or one below it, has a process that is not a zombie.
+fn is_populated(group: &Path) -> bool {
+    if let Ok(events) = file::read(&group.join("cgroup.events")) {
+        return events.lines().any(|line| line == "populated 1");
+    }
+    // cgroup v1 tells of no group but the one. systemd removes an empty unit's groups below it first.
+    let has_processes = file::read(&group.join("cgroup.procs")).is_ok_and(|text| !text.is_empty());
+    let mut below = fs::read_dir(group).into_iter().flatten().flatten();
+    has_processes || below.any(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
 }
 
-fn judge(inspection: &Inspection, process: Process, groups: &str, findings: &mut Findings) {
-    let (hierarchy, shown) = match inspection.layout.mode() {
-        CgroupMode::Unified => ("", "unified"),
-        CgroupMode::Hybrid | CgroupMode::Legacy => ("name=systemd", "name=systemd"),
-    };
-    let found = group_in(groups, hierarchy).unwrap_or_default();
-    let Some(group) = home(&inspection.place, found) else {
-        if process.lives() {
-            findings.misplaced.push(MisplacedProcess {
-                pid: process.pid,
-                hierarchy: shown.into(),
-                expected: expected(&inspection.place),
-                found: found.into(),
-            });
-        }
-        return;
-    };
-    findings.present += 1;
-    for limit in &inspection.limits {
-        // On v1 a limit binds only the processes that are in the group of its own hierarchy too.
-        let Some(mount) = inspection.layout.legacy_mount(limit.legacy_controller()) else { continue };
-        let there = group_in(groups, limit.legacy_controller()).unwrap_or_default();
-        let bound = is_within(there, &group) || !mount.join(group.trim_start_matches('/')).exists();
-        if !bound && process.lives() {
-            let (expected, found) = (group.clone(), there.into());
-            let hierarchy = limit.legacy_controller().into();
-            findings.misplaced.push(MisplacedProcess { pid: process.pid, hierarchy, expected, found });
-            break;
+/// Whether a group is there and has no process: to be gone is not to be empty.
+fn is_empty(group: &Path) -> bool {
+    group.exists() && !is_populated(group)
+}
+
+/// Where a process is.
+enum Seat {
+    Home(String),
+    Elsewhere(MisplacedProcess),
+}
+
+/// How often a process whose threads end while they are looked at gets another look.
+const MOST_LOOKS: usize = 3;
+
+/// Where a process is; `None` if it has ended, for nothing is left then to be in the wrong place.
+///
+/// One look is enough for a process in its place. The wrong place needs a proof, for the kernel tells it of
+/// many that were placed well: a thread on its way out is shown in `/` of each v1 hierarchy, one that ended
+/// in a removed group as there no more, a first thread that ended before the others (and before systemd
+/// placed these) where it was then, and a number that was given away in another process's group. So after the
+/// first look the order is: find a thread that lives, read its group anew, and see that the same thread still
+/// lives and the number is still this process's. Neither the kernel's exiting flag nor the start time that
+/// goes with a number ever comes back, so what holds after the read has held during it, and the group read is
+/// that of a living thread of the process named. To look for life only before the read would prove nothing:
+/// the end may come between the two.
+fn look(inspection: &Inspection, process: Process) -> Option<Seat> {
+    if let seat @ Some(Seat::Home(_)) = look_at(inspection, process, &process::directory(process.pid)) {
+        return seat;
+    }
+    for _ in 0..MOST_LOOKS {
+        let thread = process.living_thread()?;
+        match look_at(inspection, process, &thread) {
+            Some(Seat::Elsewhere(_)) | None if !process.still_has(&thread) => {}
+            seat => return seat,
         }
     }
-    findings.control_group.get_or_insert(group);
+    None
+}
+
+/// Where the thread with this `/proc` directory is; `None` if it has ended.
+fn look_at(inspection: &Inspection, process: Process, thread: &Path) -> Option<Seat> {
+    match file::read(&thread.join("cgroup")) {
+        Ok(groups) => Some(judge(inspection, process.pid, &groups)),
+        Err(error) if file::is_gone(&error) => None,
+        // Not to know is not to agree: success is only what the kernel was seen to hold.
+        Err(error) => {
+            let (_, shown) = tracking(inspection);
+            let found = format!("a group that cannot be read ({error})");
+            Some(elsewhere(process.pid, shown, expected(&inspection.place), found))
+        }
+    }
+}
+
+/// systemd's own hierarchy, as `/proc/PID/cgroup` and as people name it.
+fn tracking(inspection: &Inspection) -> (&'static str, &'static str) {
+    match inspection.layout.mode() {
+        CgroupMode::Unified => ("", "unified"),
+        CgroupMode::Hybrid | CgroupMode::Legacy => ("name=systemd", "name=systemd"),
+    }
+}
+
+fn judge(inspection: &Inspection, pid: u32, groups: &str) -> Seat {
+    let (hierarchy, shown) = tracking(inspection);
+    let found = group_of(groups, hierarchy).unwrap_or_default();
+    let Some(group) = home(&inspection.place, found) else {
+        return elsewhere(pid, shown, expected(&inspection.place), found.into());
+    };
+    for controller in inspection.limits.iter().filter_map(AskedLimit::legacy_controller) {
+        // On v1 a limit binds only the processes that are in the group of its own hierarchy too.
+        let Some(directory) = inspection.layout.legacy_path(controller, group) else { continue };
+        let there = group_of(groups, controller).unwrap_or_default();
+        if group_in(there, group).is_none() && directory.exists() {
+            return elsewhere(pid, controller, group.into(), there.into());
+        }
+    }
+    Seat::Home(if group.is_empty() { "/".into() } else { group.into() })
+}
+
+fn elsewhere(pid: u32, hierarchy: &str, expected: String, found: String) -> Seat {
+    Seat::Elsewhere(MisplacedProcess { pid, hierarchy: hierarchy.into(), expected, found })
 }
 
 /// The group that `/proc/PID/cgroup` shows for a hierarchy: `ID:controllers:path` (`cgroups(7)`).
-fn group_in<'a>(groups: &'a str, hierarchy: &str) -> Option<&'a str> {
+fn group_of<'a>(groups: &'a str, hierarchy: &str) -> Option<&'a str> {
     groups.lines().find_map(|line| {
         let mut fields = line.splitn(3, ':');
         let (_, names, path) = (fields.next()?, fields.next()?, fields.next()?);
@@ -135,17 +219,10 @@ fn group_in<'a>(groups: &'a str, hierarchy: &str) -> Option<&'a str> {
 }
 
 /// The unit's group, where the group found is that or one below it.
-fn home(place: &Place, found: &str) -> Option<String> {
+fn home<'f>(place: &Place, found: &'f str) -> Option<&'f str> {
     match place {
-        Place::Exact(group) => is_within(found, group).then(|| group.clone()),
-        Place::Below { root, unit } => {
-            let name = escape(unit);
-            let below = found.strip_prefix(root.trim_end_matches('/'))?;
-            let at = below.find(&format!("/{name}"))?;
-            let end = at + 1 + name.len();
-            let whole = below[end..].is_empty() || below[end..].starts_with('/');
-            whole.then(|| found[..found.len() - below.len() + end].to_string())
-        }
+        Place::Exact(group) => group_in(found, group),
+        Place::Below { root, unit } => unit_in(found, root, unit),
     }
 }
 
@@ -156,27 +233,22 @@ fn expected(place: &Place) -> String {
     }
 }
 
-fn is_within(found: &str, group: &str) -> bool {
-    found
-        .strip_prefix(group.trim_end_matches('/'))
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::super::limit::asked_limits;
     use super::*;
+    use crate::unit::Property;
 
     #[test]
     fn a_process_is_at_home_in_its_group_and_below_it_and_nowhere_else() {
         let exact = Place::Exact("/a.slice/x.scope".into());
         let below = Place::Below { root: "/user.slice".into(), unit: "x.scope".into() };
-        assert_eq!(home(&exact, "/a.slice/x.scope/sub").as_deref(), Some("/a.slice/x.scope"));
+        assert_eq!(home(&exact, "/a.slice/x.scope/sub"), Some("/a.slice/x.scope"));
         assert_eq!(home(&exact, "/a.slice/x.scope2"), None);
         assert_eq!(home(&exact, "/"), None);
-        assert_eq!(
-            home(&below, "/user.slice/app.slice/x.scope/s").as_deref(),
-            Some("/user.slice/app.slice/x.scope")
-        );
+        assert_eq!(home(&below, "/user.slice/app.slice/x.scope/s"), Some("/user.slice/app.slice/x.scope"));
         assert_eq!(home(&below, "/user.slice/x.scopes"), None);
         assert_eq!(home(&below, "/system.slice/x.scope"), None);
     }
@@ -184,9 +256,89 @@ mod tests {
     #[test]
     fn each_hierarchys_line_is_told_from_the_others() {
         let groups = "9:name=systemd:/s\n3:cpu,cpuacct:/c\n0::/u\n";
-        assert_eq!(group_in(groups, "name=systemd"), Some("/s"));
-        assert_eq!(group_in(groups, "cpuacct"), Some("/c"));
-        assert_eq!(group_in(groups, ""), Some("/u"));
-        assert_eq!(group_in(groups, "memory"), None);
+        assert_eq!(group_of(groups, "name=systemd"), Some("/s"));
+        assert_eq!(group_of(groups, "cpuacct"), Some("/c"));
+        assert_eq!(group_of(groups, ""), Some("/u"));
+        assert_eq!(group_of(groups, "memory"), None);
+    }
+
+    /// A unified hierarchy in a directory of its own, which holds no group of the name that is looked for.
+    fn inspection(name: &str, processes: &[Process]) -> (Inspection, PathBuf) {
+        let at = std::env::temp_dir().join(format!("unitwait-inspect-{name}-{}", std::process::id()));
+        fs::create_dir_all(&at).unwrap();
+        let mounts = format!("30 20 0:26 / {} rw - cgroup2 cgroup2 rw\n", at.display());
+        let inspection = Inspection {
+            place: Place::Exact("/none.slice/x.scope".into()),
+            processes: processes.to_vec(),
+            limits: asked_limits(&[Property::new("MemoryMax", 1u64 << 20)]),
+            invocation_link: None,
+            layout: Arc::new(CgroupLayout::parse(&mounts).unwrap()),
+        };
+        (inspection, at)
+    }
+
+    #[test]
+    fn only_the_living_can_be_misplaced() {
+        use nix::sys::wait::{Id, WaitPidFlag, waitid};
+        let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let process = Process::look_up(child.id()).unwrap();
+        let (mut inspection, at) = inspection("living", &[process]);
+        let misplaced = |inspection: &Inspection| -> Vec<u32> {
+            inspect(inspection).misplaced.iter().map(|process| process.pid).collect()
+        };
+        assert_eq!(misplaced(&inspection), [child.id()]);
+        inspection.processes[0].started += 1;
+        assert_eq!(misplaced(&inspection), [0; 0], "the number is another's");
+        inspection.processes[0] = process;
+        drop(child.stdin.take());
+        let id = Id::Pid(nix::unistd::Pid::from_raw(child.id().try_into().unwrap()));
+        waitid(id, WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT).unwrap();
+        assert_eq!(misplaced(&inspection), [0; 0], "it is a zombie");
+        child.wait().unwrap();
+        assert_eq!(misplaced(&inspection), [0; 0], "it is gone");
+        fs::remove_dir_all(at).unwrap();
+    }
+
+    #[test]
+    fn a_unit_whose_processes_have_ended_has_gaps_only_while_it_has_children_of_theirs() {
+        let me = Process::look_up(std::process::id()).unwrap();
+        let ended = Process { started: me.started + 1, ..me };
+        let (mut inspection, at) = inspection("ended", &[ended]);
+        assert_eq!(inspect(&inspection).gaps, []);
+        let group = at.join("none.slice/x.scope");
+        fs::create_dir_all(&group).unwrap();
+        fs::write(group.join("cgroup.events"), "populated 0\nfrozen 0\n").unwrap();
+        assert_eq!(inspect(&inspection).gaps, []);
+        fs::write(group.join("cgroup.events"), "populated 1\nfrozen 0\n").unwrap();
+        assert_eq!(inspect(&inspection).gaps.len(), 1);
+        fs::remove_dir_all(&group).unwrap();
+        // A slice names no process: its limits count from the start.
+        inspection.processes.clear();
+        assert_eq!(inspect(&inspection).gaps.len(), 1);
+        fs::remove_dir_all(at).unwrap();
+    }
+
+    #[test]
+    fn on_v1_a_process_is_misplaced_where_a_limits_own_hierarchy_has_it_elsewhere() {
+        let (mut inspection, at) = inspection("legacy", &[]);
+        let mounts = format!(
+            "31 20 0:27 / {0}/systemd rw - cgroup c rw,name=systemd\n\
+             32 20 0:28 / {0}/memory rw - cgroup c rw,memory\n",
+            at.display()
+        );
+        inspection.layout = Arc::new(CgroupLayout::parse(&mounts).unwrap());
+        let judged = |memory: &str| {
+            let groups = format!("9:name=systemd:/none.slice/x.scope/sub\n4:memory:{memory}\n");
+            match judge(&inspection, 7, &groups) {
+                Seat::Home(group) => group,
+                Seat::Elsewhere(process) => process.to_string(),
+            }
+        };
+        let home = "/none.slice/x.scope";
+        assert_eq!(judged("/"), home, "there is no group of the unit's in memory's hierarchy");
+        fs::create_dir_all(at.join("memory/none.slice/x.scope")).unwrap();
+        assert_eq!(judged("/none.slice/x.scope"), home);
+        assert_eq!(judged("/"), "process 7 is in / and not in /none.slice/x.scope (memory)");
+        fs::remove_dir_all(at).unwrap();
     }
 }

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::{fmt, fs, io};
 
+use super::mounts::{self, Hierarchy, Mount, TOP};
+
 /// How the hierarchies are laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -44,10 +46,10 @@ impl fmt::Display for CgroupMode {
 pub struct CgroupLayout {
     mode: CgroupMode,
     /// The hierarchy by which systemd tracks processes.
-    tracking: PathBuf,
+    tracking: Hierarchy,
     /// cgroup v1 controllers and their mounts.
-    legacy: Vec<(String, PathBuf)>,
-    unified: Option<PathBuf>,
+    legacy: Vec<(String, Hierarchy)>,
+    unified: Option<Hierarchy>,
 }
 
 impl CgroupLayout {
@@ -66,24 +68,26 @@ impl CgroupLayout {
         })
     }
 
-    fn parse(mountinfo: &str) -> Option<CgroupLayout> {
-        let (mut unified, mut tracking, mut legacy) = (None, None, Vec::new());
-        for mount in mountinfo.lines().filter_map(Mount::parse) {
-            let keep = |known: &Option<PathBuf>| known.is_none() || mount.at.starts_with("/sys/fs/cgroup");
-            if mount.kind == "cgroup2" && keep(&unified) {
-                unified = Some(mount.at);
-            } else if mount.kind == "cgroup" && mount.options.contains(&"name=systemd") && keep(&tracking) {
-                tracking = Some(mount.at);
-            } else if mount.kind == "cgroup" {
-                let controllers = mount.options.iter().filter(|option| is_controller(option));
-                legacy.extend(controllers.map(|name| (name.to_string(), mount.at.clone())));
+    pub(crate) fn parse(mountinfo: &str) -> Option<CgroupLayout> {
+        let mounts = mounts::visible(mountinfo);
+        let unified = mounts::best(mounts.iter().filter(|mount| mount.kind == "cgroup2"));
+        let named = mounts::best(mounts.iter().filter(|mount| mount.is_systemds()));
+        let mut legacy: Vec<(String, Hierarchy)> = Vec::new();
+        for name in mounts.iter().flat_map(Mount::controllers) {
+            if legacy.iter().all(|(known, _)| known != name) {
+                let its = |mount: &&Mount| mount.controllers().any(|other| other == name);
+                legacy.extend(mounts::best(mounts.iter().filter(its)).map(|mount| (name.into(), mount)));
             }
         }
-        let (mode, tracking) = match (tracking, &unified) {
-            (Some(tracking), Some(_)) => (CgroupMode::Hybrid, tracking),
-            (Some(tracking), None) => (CgroupMode::Legacy, tracking),
-            (None, Some(unified)) => (CgroupMode::Unified, unified.clone()),
-            (None, None) => return None,
+        // systemd judges by what is mounted where (`cg_unified_cached()`): cgroup v2 elsewhere is not its own.
+        let unified_is =
+            |at: &str| unified.as_ref().is_some_and(|unified| unified.at == Path::new(TOP).join(at));
+        let (mode, tracking) = match (named, &unified) {
+            (Some(named), _) if !unified_is("") => {
+                (if unified_is("unified") { CgroupMode::Hybrid } else { CgroupMode::Legacy }, named)
+            }
+            (_, Some(unified)) => (CgroupMode::Unified, unified.clone()),
+            _ => return None,
         };
         Some(CgroupLayout { mode, tracking, legacy, unified })
     }
@@ -113,7 +117,7 @@ impl CgroupLayout {
     }
 
     fn unified_controllers(&self) -> String {
-        let file = self.unified.as_ref().map(|at| at.join("cgroup.controllers"));
+        let file = self.unified.as_ref().map(|unified| unified.at.join("cgroup.controllers"));
         file.and_then(|file| fs::read_to_string(file).ok()).unwrap_or_default()
     }
 
@@ -124,7 +128,7 @@ impl CgroupLayout {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn path(&self, control_group: &str) -> PathBuf {
-        below(&self.tracking, control_group)
+        self.tracking.directory(control_group)
     }
 
     /// A control group's directory in the hierarchy of a controller; `None` where the kernel has none for it.
@@ -134,54 +138,22 @@ impl CgroupLayout {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn controller_path(&self, controller: &str, control_group: &str) -> Option<PathBuf> {
-        if let Some(mount) = self.legacy_mount(controller) {
-            return Some(below(mount, control_group));
-        }
-        let there = self.unified_controllers().split_whitespace().any(|name| name == controller);
-        self.unified.as_ref().filter(|_| there).map(|mount| below(mount, control_group))
+        self.legacy_path(controller, control_group).or_else(|| {
+            let unified = self.unified.as_ref().filter(|_| self.has_unified(controller));
+            unified.map(|unified| unified.directory(control_group))
+        })
     }
 
-    pub(super) fn legacy_mount(&self, controller: &str) -> Option<&Path> {
-        self.legacy.iter().find(|(name, _)| name == controller).map(|(_, mount)| mount.as_path())
+    /// Whether cgroup v2 has the controller.
+    pub(super) fn has_unified(&self, controller: &str) -> bool {
+        self.unified_controllers().split_whitespace().any(|name| name == controller)
     }
-}
 
-fn below(mount: &Path, control_group: &str) -> PathBuf {
-    mount.join(control_group.trim_start_matches('/'))
-}
-
-fn is_controller(option: &str) -> bool {
-    !option.contains('=') && !matches!(option, "rw" | "ro" | "xattr" | "noprefix" | "clone_children" | "none")
-}
-
-/// One line of mountinfo, of a control group hierarchy that is mounted from its root.
-struct Mount<'a> {
-    kind: &'a str,
-    at: PathBuf,
-    options: Vec<&'a str>,
-}
-
-impl<'a> Mount<'a> {
-    /// Fields: ID, parent, device, root, mount point, options, any number of tags, `-`, type, source, options.
-    fn parse(line: &'a str) -> Option<Mount<'a>> {
-        let (mount, fs) = line.split_once(" - ")?;
-        let mut fs = fs.split(' ');
-        let (kind, options) = (fs.next()?, fs.nth(1).unwrap_or_default());
-        let mut mount = mount.split(' ').skip(3);
-        let (root, at) = (mount.next()?, mount.next()?);
-        // A mount of a part of a hierarchy shows other paths than those that systemd and /proc tell.
-        let whole = root == "/" && kind.starts_with("cgroup");
-        whole.then(|| Mount { kind, at: unescape(at), options: options.split(',').collect() })
+    /// A control group's directory in a v1 hierarchy.
+    pub(super) fn legacy_path(&self, controller: &str, control_group: &str) -> Option<PathBuf> {
+        let (_, mount) = self.legacy.iter().find(|(name, _)| name == controller)?;
+        Some(mount.directory(control_group))
     }
-}
-
-/// A space, tab, newline or backslash stands in mountinfo as a backslash and three octal digits.
-fn unescape(text: &str) -> PathBuf {
-    let mut out = text.to_string();
-    for (escaped, plain) in [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")] {
-        out = out.replace(escaped, plain);
-    }
-    PathBuf::from(out)
 }
 
 #[cfg(test)]
@@ -207,5 +179,14 @@ mod tests {
         assert_eq!(hybrid.mode(), CgroupMode::Hybrid);
         assert_eq!(hybrid.path("/x"), Path::new("/sys/fs/cgroup/systemd/x"));
         assert_eq!(CgroupLayout::parse("1 2 0:1 / /proc rw - proc proc rw\n"), None);
+    }
+
+    #[test]
+    fn only_a_cgroup2_where_systemd_has_it_makes_a_hybrid() {
+        let named = "31 20 0:27 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd\n";
+        let elsewhere = "40 20 0:26 / /mnt/cg2 rw - cgroup2 c rw\n";
+        let mode = |mountinfo: &str| CgroupLayout::parse(mountinfo).unwrap().mode();
+        assert_eq!(mode(&format!("{named}{elsewhere}")), CgroupMode::Legacy);
+        assert_eq!(mode(elsewhere), CgroupMode::Unified);
     }
 }

@@ -1,143 +1,85 @@
-//! Limits as asked for and as the kernel holds them. systemd says `done` to a limit that no controller enforces.
+//! Limits as asked for and as the kernel holds them. systemd says `done` to a limit that no controller
+//! enforces.
 
-use std::collections::BTreeSet;
 use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::{fmt, io};
 
-use super::layout::CgroupLayout;
+use nix::sys::stat::{major, minor};
+
+use super::gap::{GapReason, LimitGap};
+use super::layout::{CgroupLayout, CgroupMode};
+use super::table::{Form, Place, Row, Side, row_of};
+use super::{compare, file};
 use crate::unit::{Property, Value};
 
-/// A limit that was asked for and that the kernel does not hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct LimitGap {
-    /// The property by its name on D-Bus.
-    pub property: String,
-    /// What was asked for, as the property has it.
-    pub asked: String,
-    /// What the kernel has, where it has anything.
-    pub found: Option<String>,
-    /// The kernel's file, where the layout has one.
-    pub file: Option<PathBuf>,
-    /// Why it does not hold.
-    pub reason: GapReason,
-}
-
-/// Why a limit does not hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum GapReason {
-    /// The kernel has this controller in no hierarchy that is mounted here.
-    NoController(String),
-    /// cgroup v1 has no such limit.
-    NotInLegacy(String),
-    /// The unit's control group has no such file: the controller is not enabled for it.
-    NotEnabled,
-    /// The kernel holds something else.
-    Differs,
-    /// The file could not be read, in the operating system's words.
-    Unreadable(String),
-}
-
-impl fmt::Display for LimitGap {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: asked {}, ", self.property, self.asked)?;
-        match (&self.reason, &self.found) {
-            (GapReason::NoController(name), _) => write!(f, "no {name} controller is here"),
-            (GapReason::NotInLegacy(name), _) => write!(f, "cgroup v1's {name} controller has no such limit"),
-            (GapReason::NotEnabled, _) => f.write_str("the controller is not enabled for the unit"),
-            (GapReason::Unreadable(why), _) => write!(f, "the kernel's file cannot be read: {why}"),
-            (GapReason::Differs, Some(found)) => write!(f, "the kernel has {found}"),
-            (GapReason::Differs, None) => f.write_str("the kernel has another"),
-        }
-    }
-}
-
-/// How a file's text is compared with what was asked for.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Form {
-    /// Bytes; the kernel rounds down to its page size.
-    Bytes,
-    Count,
-    /// v2: `quota period`. v1: the quota, with the period in the file beside it.
-    Quota,
-    /// v2 weight; v1 shares, 1024 for a weight of 100.
-    CpuWeight,
-    /// `default N` or `N`.
-    IoWeight,
-    Set,
-    /// A share of something whose whole is the kernel's to know: some finite limit must be there.
-    Finite,
-}
-
-/// One limit: the property, the v2 and v1 controllers, and their files.
-#[derive(Debug, PartialEq)]
-struct Known {
-    property: &'static str,
-    form: Form,
-    unified: (&'static str, &'static [&'static str]),
-    legacy: (&'static str, &'static [&'static str]),
-}
-
-const fn known(
-    property: &'static str,
-    form: Form,
-    unified: (&'static str, &'static [&'static str]),
-    legacy: (&'static str, &'static [&'static str]),
-) -> Known {
-    Known { property, form, unified, legacy }
-}
-
-/// Source: `systemd.resource-control(5)`, and `cgroup_context_apply()` in systemd for what v1 gets.
-static KNOWN: [Known; 18] = [
-    known("MemoryMax", Form::Bytes, ("memory", &["memory.max"]), ("memory", &["memory.limit_in_bytes"])),
-    known("MemoryLimit", Form::Bytes, ("memory", &["memory.max"]), ("memory", &["memory.limit_in_bytes"])),
-    known("MemoryHigh", Form::Bytes, ("memory", &["memory.high"]), ("memory", &[])),
-    known("MemoryLow", Form::Bytes, ("memory", &["memory.low"]), ("memory", &[])),
-    known("MemoryMin", Form::Bytes, ("memory", &["memory.min"]), ("memory", &[])),
-    known("MemorySwapMax", Form::Bytes, ("memory", &["memory.swap.max"]), ("memory", &[])),
-    known("MemoryZSwapMax", Form::Bytes, ("memory", &["memory.zswap.max"]), ("memory", &[])),
-    known(
-        "MemoryMaxScale",
-        Form::Finite,
-        ("memory", &["memory.max"]),
-        ("memory", &["memory.limit_in_bytes"]),
-    ),
-    known("MemoryHighScale", Form::Finite, ("memory", &["memory.high"]), ("memory", &[])),
-    known("MemorySwapMaxScale", Form::Finite, ("memory", &["memory.swap.max"]), ("memory", &[])),
-    known("TasksMax", Form::Count, ("pids", &["pids.max"]), ("pids", &["pids.max"])),
-    known("TasksMaxScale", Form::Finite, ("pids", &["pids.max"]), ("pids", &["pids.max"])),
-    known("CPUQuotaPerSecUSec", Form::Quota, ("cpu", &["cpu.max"]), ("cpu", &["cpu.cfs_quota_us"])),
-    known("CPUWeight", Form::CpuWeight, ("cpu", &["cpu.weight"]), ("cpu", &["cpu.shares"])),
-    known("IOWeight", Form::IoWeight, ("io", &["io.weight", "io.bfq.weight"]), ("blkio", BLKIO_WEIGHTS)),
-    known("BlockIOWeight", Form::IoWeight, ("io", &["io.weight", "io.bfq.weight"]), ("blkio", BLKIO_WEIGHTS)),
-    known("AllowedCPUs", Form::Set, ("cpuset", &["cpuset.cpus"]), ("cpuset", &[])),
-    known("AllowedMemoryNodes", Form::Set, ("cpuset", &["cpuset.mems"]), ("cpuset", &[])),
-];
-
-const BLKIO_WEIGHTS: &[&str] = &["blkio.weight", "blkio.bfq.weight"];
-
 /// A limit that a request asks for.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(crate) struct AskedLimit {
-    known: &'static Known,
+    property: String,
     value: Value,
+    row: &'static Row,
+    /// What stands in the same file in the other phase of systemd's life, startup or the rest.
+    other_phase: Vec<(&'static Row, Value)>,
 }
 
 impl AskedLimit {
-    pub(super) fn legacy_controller(&self) -> &'static str {
-        self.known.legacy.0
+    /// The v1 controller that enforces it, where one does.
+    pub(super) fn legacy_controller(&self) -> Option<&'static str> {
+        let Side { controller, places } = &self.row.legacy;
+        (!places.is_empty()).then_some(*controller)
+    }
+
+    pub(super) fn asks_for_nothing(&self) -> bool {
+        match &self.value {
+            // The one switch that is in a row is on where nothing is said.
+            Value::Bool(on) => *on && !self.row.unified.places.is_empty(),
+            Value::Str(policy) => policy == "auto",
+            Value::Array(_, items) => items.is_empty(),
+            number => number.as_u64() == Some(self.row.rest),
+        }
     }
 }
 
 /// The limits among a request's properties, typed setters' and others' alike.
 pub(crate) fn asked_limits(properties: &[Property]) -> Vec<AskedLimit> {
+    let has_quota =
+        properties.iter().any(|one| one.name() == "CPUQuotaPerSecUSec" && *one.value() != Value::INFINITY);
     let limits = properties.iter().filter_map(|property| {
-        let known = KNOWN.iter().find(|known| known.property == property.name())?;
-        Some(AskedLimit { known, value: property.value().clone() })
+        let name = property.name();
+        // A period is one of a quota's: alone it limits nothing, and systemd keeps it to itself.
+        let row = row_of(name).filter(|_| name != "CPUQuotaPeriodUSec" || has_quota)?;
+        let other_phase = other_phase(name, row, properties);
+        Some(AskedLimit { property: name.into(), value: property.value().clone(), row, other_phase })
     });
     limits.collect()
+}
+
+/// What a limit's file has in the phase that the limit is not for: for a startup limit what is asked for any
+/// other time, or the kernel's own default; for the other kind the startup limit that is asked for, if there
+/// is one.
+fn other_phase(name: &str, row: &'static Row, properties: &[Property]) -> Vec<(&'static Row, Value)> {
+    let stem = |name: &str| {
+        let name = name.strip_prefix("Startup").unwrap_or(name);
+        name.strip_suffix("Scale").unwrap_or(name).to_string()
+    };
+    let is_startup = |name: &str| name.starts_with("Startup");
+    let others = properties
+        .iter()
+        .filter(|other| is_startup(other.name()) != is_startup(name) && stem(other.name()) == stem(name));
+    let mut others: Vec<(&Row, Value)> =
+        others.filter_map(|other| Some((row_of(other.name())?, other.value().clone()))).collect();
+    if is_startup(name) && others.is_empty() {
+        let rest = if matches!(row.unified.places, [Place { form: Form::Set, .. }]) {
+            Value::bytes([])
+        } else {
+            Value::from(row.rest)
+        };
+        // A share has no number for "none"; the row of whole numbers of the same files has.
+        others.extend(row_of(&stem(name)).map(|row| (row, rest)));
+    }
+    others
 }
 
 /// Each limit that a unit's group does not hold.
@@ -146,163 +88,229 @@ pub(super) fn gaps(layout: &CgroupLayout, group: &str, limits: &[AskedLimit]) ->
 }
 
 fn gap(layout: &CgroupLayout, group: &str, limit: &AskedLimit) -> Option<LimitGap> {
-    let Known { property, form, unified, legacy } = limit.known;
-    let report = |file: Option<PathBuf>, found: Option<String>, reason: GapReason| {
-        let (property, asked) = (property.to_string(), limit.value.to_string());
-        Some(LimitGap { property, asked, found, file, reason })
+    let lack = look(layout, group, limit.row, &limit.value).err()?;
+    let is_nothing = match &lack.reason {
+        // Another value is another value, `none` included; but the kernel shows one phase at a time.
+        GapReason::Differs => {
+            limit.other_phase.iter().any(|(row, value)| look(layout, group, row, value).is_ok())
+        }
+        // To ask for no limit, and to have no file that could hold one, is to have what was asked for.
+        _ => limit.asks_for_nothing(),
     };
-    let (directory, files, is_legacy) = match layout.legacy_mount(legacy.0) {
-        Some(_) if legacy.1.is_empty() => {
-            return unless_unlimited(limit, report(None, None, GapReason::NotInLegacy(legacy.0.into())));
-        }
-        Some(mount) => (mount.join(group.trim_start_matches('/')), legacy.1, true),
-        None => match layout.controller_path(unified.0, group) {
-            Some(directory) => (directory, unified.1, false),
-            None => {
-                return unless_unlimited(
-                    limit,
-                    report(None, None, GapReason::NoController(unified.0.into())),
-                );
-            }
-        },
-    };
-    match read_first(&directory, files) {
-        Ok((file, text)) => {
-            let period = if is_legacy { read(&directory.join("cpu.cfs_period_us")) } else { None };
-            if holds(*form, &limit.value, &text, period.as_deref(), is_legacy) {
-                return None;
-            }
-            report(Some(file), Some(text), GapReason::Differs)
-        }
-        Err((file, error)) if error.kind() == io::ErrorKind::NotFound => {
-            unless_unlimited(limit, report(Some(file), None, GapReason::NotEnabled))
-        }
-        Err((file, error)) => report(Some(file), None, GapReason::Unreadable(error.to_string())),
+    let Lack { file, found, reason } = lack;
+    let (property, asked) = (limit.property.clone(), limit.value.to_string());
+    (!is_nothing).then_some(LimitGap { property, asked, found, file, reason })
+}
+
+/// What was seen in place of a limit.
+struct Lack {
+    file: Option<PathBuf>,
+    found: Option<String>,
+    reason: GapReason,
+}
+
+impl Lack {
+    fn of(reason: GapReason) -> Lack {
+        Lack { file: None, found: None, reason }
     }
 }
 
-/// To ask for no limit, and to have no file that could hold one, is to have what was asked for.
-fn unless_unlimited(limit: &AskedLimit, gap: Option<LimitGap>) -> Option<LimitGap> {
-    gap.filter(|_| limit.value != Value::INFINITY)
+/// Looks for a value in the files of the one hierarchy in which systemd sets limits. A controller that the
+/// kernel has in the other, as the v1 ones of a host that is unified for systemd alone, does not serve.
+fn look(layout: &CgroupLayout, group: &str, row: &Row, value: &Value) -> Result<(), Lack> {
+    let is_unified = layout.mode() == CgroupMode::Unified;
+    let Side { controller, places } = if is_unified { &row.unified } else { &row.legacy };
+    let no_controller = || Lack::of(GapReason::NoController((*controller).into()));
+    if places.is_empty() {
+        let is_shown = !is_unified && !row.unified.places.is_empty();
+        let not_in_legacy = GapReason::NotInLegacy((*controller).into());
+        return Err(Lack::of(if is_shown { not_in_legacy } else { GapReason::NotShown }));
+    }
+    let directory = if is_unified { Some(layout.path(group)) } else { layout.legacy_path(controller, group) };
+    let directory = directory.ok_or_else(no_controller)?;
+    let mut seen: Option<Lack> = None;
+    for Place { files, form } in *places {
+        let (found, reason) = match read_as_one(&directory, files) {
+            Ok(text) if form.holds(value, &text) => return Ok(()),
+            Ok(text) => (Some(text), GapReason::Differs),
+            Err(error) if file::is_gone(&error) => continue,
+            Err(error) => (None, GapReason::Unreadable(error.to_string())),
+        };
+        let file = files.first().map(|file| directory.join(file));
+        seen.get_or_insert(Lack { file, found, reason });
+    }
+    Err(seen.unwrap_or_else(|| {
+        if is_unified && !layout.has_unified(controller) {
+            return no_controller();
+        }
+        let file = places.first().and_then(|place| place.files.first()).map(|file| directory.join(file));
+        let reason = if is_enabled(controller, &directory, is_unified) {
+            GapReason::NoFile
+        } else {
+            GapReason::NotEnabled
+        };
+        Lack { file, found: None, reason }
+    }))
 }
 
-fn read(file: &Path) -> Option<String> {
-    fs::read_to_string(file).ok().map(|text| text.trim().to_string())
+/// Whether a group has a controller. In a v1 hierarchy it has by being there.
+fn is_enabled(controller: &str, directory: &Path, is_unified: bool) -> bool {
+    if !is_unified {
+        return directory.exists();
+    }
+    let enabled = file::read(&directory.join("cgroup.controllers")).unwrap_or_default();
+    enabled.split_whitespace().any(|name| name == controller)
 }
 
-fn read_first(directory: &Path, files: &[&str]) -> Result<(PathBuf, String), (PathBuf, io::Error)> {
-    let mut failure = (directory.to_path_buf(), io::Error::from(io::ErrorKind::NotFound));
-    for file in files {
-        let path = directory.join(file);
-        match fs::read_to_string(&path) {
-            Ok(text) => return Ok((path, text.trim().to_string())),
-            Err(error) => failure = (path, error),
+fn read_as_one(directory: &Path, files: &[&str]) -> io::Result<String> {
+    let texts = files.iter().map(|name| Ok(file::read(&directory.join(name))?.trim().to_string()));
+    Ok(texts.collect::<io::Result<Vec<String>>>()?.join(" "))
+}
+
+impl Form {
+    fn holds(&self, asked: &Value, text: &str) -> bool {
+        match self {
+            Form::Number(holds) => asked.as_u64().is_some_and(|asked| holds(asked, text)),
+            Form::Devices(key, holds) => compare::devices(asked, text, key, *holds, disk),
+            Form::Set => compare::same_set(asked, text),
+            Form::Flag => asked.as_bool().is_some_and(|on| text.trim() == if on { "1" } else { "0" }),
         }
     }
-    Err(failure)
 }
 
-/// cgroup v1 writes "no limit" as the largest number of whole pages.
-const LEGACY_UNLIMITED: u64 = 0x7fff_ffff_0000_0000;
-
-fn holds(form: Form, asked: &Value, text: &str, period: Option<&str>, legacy: bool) -> bool {
-    let number = |text: &str| text.parse::<u64>().ok();
-    let unlimited = text == "max" || text == "-1" || number(text).is_some_and(|n| n >= LEGACY_UNLIMITED);
-    let asked_number = asked.as_u64();
-    match form {
-        Form::Finite => !unlimited,
-        Form::Set => parse_set(text).is_some_and(|set| set == mask_set(asked)),
-        Form::Bytes | Form::Count if asked_number == Some(u64::MAX) => unlimited,
-        Form::Bytes => asked_number.is_some_and(|asked| number(text) == Some(asked - asked % page_size())),
-        Form::Count => asked_number == number(text),
-        Form::Quota => quota_holds(asked_number, text, period),
-        Form::CpuWeight if legacy => asked_number.map(|weight| (weight * 1024 / 100).max(2)) == number(text),
-        Form::CpuWeight => asked_number == number(text),
-        Form::IoWeight => io_weight_holds(asked_number, text.trim_start_matches("default ")),
+/// The number of the disk that systemd means by a path: a partition's is its disk's. `None` for a path that
+/// is no block device (systemd then takes the disk below the file system) and for one that is mapped onto
+/// others.
+fn disk(path: &str) -> Option<String> {
+    let device = fs::metadata(path).ok().filter(|device| device.file_type().is_block_device())?;
+    let number = format!("{}:{}", major(device.rdev()), minor(device.rdev()));
+    let known = Path::new("/sys/dev/block").join(&number);
+    if known.join("partition").exists() {
+        // Through the link: the directory above a partition's is its disk's.
+        return file::read(&known.join("../dev")).ok().map(|number| number.trim().to_string());
     }
-}
-
-fn page_size() -> u64 {
-    let size = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten();
-    size.and_then(|size| size.try_into().ok()).unwrap_or(4096)
-}
-
-/// The quota is a ratio, which systemd rounds to a whole number of microseconds in a period of its own choice.
-fn quota_holds(asked: Option<u64>, text: &str, period: Option<&str>) -> bool {
-    const SECOND: u128 = 1_000_000;
-    let (quota, own_period) = text.split_once(' ').unwrap_or((text, period.unwrap_or_default()));
-    match (asked, quota.parse::<u128>(), own_period.parse::<u128>()) {
-        (Some(u64::MAX), Err(_), _) => true,
-        (Some(asked), Ok(quota), Ok(period)) => {
-            (quota * SECOND).abs_diff(u128::from(asked) * period) <= SECOND
-        }
-        _ => false,
-    }
-}
-
-/// BFQ and v1 have a range of 10 to 1,000 where systemd's is 1 to 10,000 (`cgroup_weight_io_to_blkio()` and
-/// `BFQ_WEIGHT()` in systemd).
-fn io_weight_holds(asked: Option<u64>, text: &str) -> bool {
-    let Some(weight) = asked else { return false };
-    let blkio = (weight * 500 / 100).clamp(10, 1000);
-    let bfq = if weight <= 100 {
-        100 - (100 - weight) * 99 / 99
-    } else {
-        100 + (weight - 100) * (1000 - 100) / (10_000 - 100)
-    };
-    text.parse::<u64>().is_ok_and(|found| [weight, blkio, bfq].contains(&found))
-}
-
-fn mask_set(mask: &Value) -> BTreeSet<u64> {
-    let bytes = mask.items().iter().zip(0u64..);
-    let bits = bytes
-        .flat_map(|(byte, at)| (0..8).map(move |bit| (byte.as_u64().unwrap_or(0) >> bit & 1, at * 8 + bit)));
-    bits.filter(|(set, _)| *set == 1).map(|(_, number)| number).collect()
-}
-
-fn parse_set(text: &str) -> Option<BTreeSet<u64>> {
-    let mut set = BTreeSet::new();
-    for range in text.split(',').filter(|range| !range.is_empty()) {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        set.extend(first.parse::<u64>().ok()?..=last.parse().ok()?);
-    }
-    Some(set)
+    let below = fs::read_dir(known.join("slaves")).ok()?.count();
+    (below == 0).then_some(number)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::table::LIMITS;
     use super::*;
 
-    #[test]
-    fn each_form_knows_what_was_asked_from_anything_else() {
-        let n = |n: u64| Value::from(n);
-        let cases = [
-            (Form::Bytes, n(67_108_865), "67108864", false, true),
-            (Form::Bytes, n(67_108_864), "67112960", false, false),
-            (Form::Bytes, Value::INFINITY, "max", false, true),
-            (Form::Bytes, Value::INFINITY, "9223372036854771712", true, true),
-            (Form::Bytes, n(67_108_864), "max", false, false),
-            (Form::Count, n(20), "20", false, true),
-            (Form::Count, Value::INFINITY, "max", false, true),
-            (Form::Count, n(20), "max", false, false),
-            (Form::Quota, n(500_000), "50000 100000", false, true),
-            (Form::Quota, n(500_000), "max 100000", false, false),
-            (Form::Quota, n(333_333), "33333 100000", false, true),
-            (Form::Quota, n(5_000), "1000 200000", false, true),
-            (Form::Quota, Value::INFINITY, "max 100000", false, true),
-            (Form::CpuWeight, n(200), "2048", true, true),
-            (Form::CpuWeight, n(200), "200", false, true),
-            (Form::IoWeight, n(200), "default 200", false, true),
-            (Form::IoWeight, n(100), "500", true, true),
-            (Form::IoWeight, n(100), "501", true, false),
-            (Form::Set, Value::bytes([0b1011]), "0-1,3", false, true),
-            (Form::Set, Value::bytes([0b1011]), "0-3", false, false),
-            (Form::Finite, Value::from(1u32), "4096", false, true),
-            (Form::Finite, Value::from(1u32), "max", false, false),
-        ];
-        for (form, asked, text, legacy, expected) in cases {
-            assert_eq!(holds(form, &asked, text, None, legacy), expected, "{form:?} {asked:?} {text}");
+    /// A unified hierarchy in files of its own, with these controllers, and a group `x` with these files.
+    fn unified(name: &str, controllers: &str, files: &[(&str, &str)]) -> (CgroupLayout, PathBuf) {
+        let at = std::env::temp_dir().join(format!("unitwait-limit-{name}-{}", std::process::id()));
+        fs::create_dir_all(at.join("x")).unwrap();
+        fs::write(at.join("cgroup.controllers"), controllers).unwrap();
+        for (file, text) in files {
+            fs::write(at.join("x").join(file), text).unwrap();
         }
-        assert!(holds(Form::Quota, &n(500_000), "50000", Some("100000"), true));
+        let mounts = format!("30 20 0:26 / {} rw - cgroup2 cgroup2 rw\n", at.display());
+        (CgroupLayout::parse(&mounts).unwrap(), at)
+    }
+
+    fn reasons(layout: &CgroupLayout, properties: &[Property]) -> Vec<(String, GapReason)> {
+        let gaps = gaps(layout, "/x", &asked_limits(properties)).into_iter();
+        gaps.map(|gap| (gap.property, gap.reason)).collect()
+    }
+
+    fn value_of(row: &Row) -> Value {
+        match row.unified.places {
+            [Place { form: Form::Set, .. }, ..] => Value::bytes([1]),
+            [Place { form: Form::Flag, .. }, ..] => Value::from(false),
+            [Place { form: Form::Devices(..), .. }, ..] => {
+                Value::Array("(st)".into(), vec![Value::Struct(vec!["/dev/none".into(), 7u64.into()])])
+            }
+            _ => Value::from(7u64),
+        }
+    }
+
+    #[test]
+    fn no_limit_passes_in_silence_where_no_controller_holds_it() {
+        let (bare, at) = unified("bare", "hugetlb\n", &[]);
+        let named = "31 20 0:27 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd\n";
+        let legacy = CgroupLayout::parse(named).unwrap();
+        let quota = Property::new("CPUQuotaPerSecUSec", 7u64);
+        for row in &LIMITS {
+            for &name in row.properties {
+                let asked = [Property::new(name, value_of(row)), quota.clone()];
+                for layout in [&bare, &legacy] {
+                    let gaps = reasons(layout, &asked);
+                    assert!(gaps.iter().any(|(gap, _)| gap == name), "{name}: {gaps:?}");
+                }
+                assert!(std::ptr::eq(row_of(name).unwrap(), row), "{name} is in two rows");
+            }
+        }
+        for (name, value) in [
+            ("DevicePolicy", Value::from("strict")),
+            ("MemoryNotYetInvented", Value::from(true)),
+            ("StartupTasksMax", Value::from(7u64)),
+        ] {
+            let asked = [Property::new(name, value)];
+            assert_eq!(reasons(&bare, &asked), [(name.to_string(), GapReason::NotShown)]);
+        }
+        for name in ["MemoryAccounting", "MemoryPressureWatch", "IPAddressDeny", "Description", "OOMPolicy"] {
+            assert!(asked_limits(&[Property::new(name, "x")]).is_empty(), "{name} is no limit");
+        }
+        let nothing = [
+            Property::new("MemoryMax", Value::INFINITY),
+            Property::new("MemoryLow", 0u64),
+            Property::new("DevicePolicy", "auto"),
+            Property::new("CPUQuotaPeriodUSec", 7u64),
+        ];
+        assert_eq!(reasons(&bare, &nothing), []);
+        fs::remove_dir_all(at).unwrap();
+    }
+
+    #[test]
+    fn each_way_of_not_holding_has_its_reason() {
+        let files = [
+            ("cgroup.controllers", "memory cpu pids\n"),
+            ("memory.max", "67108864\n"),
+            ("pids.max", "max\n"),
+            ("cpu.weight", "100\n"),
+            ("cpu.max", "50000 100000\n"),
+        ];
+        let (layout, at) = unified("ways", "cpuset cpu io memory pids\n", &files);
+        let asked = [
+            Property::new("MemoryMax", 64u64 << 20),
+            Property::new("MemorySwapMax", 0u64),
+            Property::new("TasksMax", 5_000_000u64),
+            Property::new("TasksMaxScale", 1u32),
+            Property::new("AllowedCPUs", Value::bytes([1])),
+            Property::new("BlockIODeviceWeight", value_of(row_of("IODeviceWeight").unwrap())),
+            Property::new("CPUQuotaPerSecUSec", 500_000u64),
+        ];
+        let mut expected = vec![
+            ("MemorySwapMax", GapReason::NoFile),
+            ("TasksMaxScale", GapReason::Differs),
+            ("AllowedCPUs", GapReason::NotEnabled),
+            ("BlockIODeviceWeight", GapReason::NotEnabled),
+        ];
+        let told = |expected: &[(&str, GapReason)]| -> Vec<(String, GapReason)> {
+            expected.iter().map(|(name, reason)| (name.to_string(), reason.clone())).collect()
+        };
+        assert_eq!(reasons(&layout, &asked), told(&expected));
+        fs::write(at.join("cgroup.controllers"), "cpu memory pids\n").unwrap();
+        expected[2].1 = GapReason::NoController("cpuset".into());
+        expected[3].1 = GapReason::NoController("io".into());
+        assert_eq!(reasons(&layout, &asked), told(&expected));
+        fs::remove_dir_all(at).unwrap();
+    }
+
+    #[test]
+    fn a_startup_limit_and_the_one_for_any_other_time_share_a_file() {
+        let (layout, at) = unified("phase", "cpu\n", &[("cpu.weight", "300\n")]);
+        let startup = Property::new("StartupCPUWeight", 20u64);
+        let later = Property::new("CPUWeight", 300u64);
+        assert_eq!(reasons(&layout, &[startup.clone(), later.clone()]), []);
+        assert_eq!(reasons(&layout, std::slice::from_ref(&startup)).len(), 1);
+        fs::write(at.join("x/cpu.weight"), "100\n").unwrap();
+        assert_eq!(reasons(&layout, std::slice::from_ref(&startup)), []);
+        assert_eq!(reasons(&layout, &[startup.clone(), later.clone()]).len(), 2);
+        fs::write(at.join("x/cpu.weight"), "20\n").unwrap();
+        assert_eq!(reasons(&layout, &[startup, later]), []);
+        fs::remove_dir_all(at).unwrap();
     }
 }

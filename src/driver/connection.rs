@@ -50,7 +50,33 @@ impl Connection {
 ///
 /// connect(2) blocks while the listener's accept queue is full, so it has a thread of its own that can be left
 /// behind; there is never more than one of them for a manager.
-pub(crate) struct Connecting(Receiver<Result<Connection, String>>);
+pub(crate) struct Connecting(Receiver<Result<Connection, Refusal>>);
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    /// Whether it may be gone in a moment: no descriptor, no memory or no place was free.
+    pub passing: bool,
+    pub reason: String,
+}
+
+impl From<dbus::Error> for Refusal {
+    fn from(error: dbus::Error) -> Refusal {
+        let passing =
+            ["LimitsExceeded", "NoMemory"].map(|short| format!("org.freedesktop.DBus.Error.{short}"));
+        Refusal {
+            passing: error.name().is_some_and(|name| passing.iter().any(|known| known == name)),
+            reason: error.message().unwrap_or("refused").into(),
+        }
+    }
+}
+
+impl From<std::io::Error> for Refusal {
+    /// A thread could not be started.
+    fn from(error: std::io::Error) -> Refusal {
+        Refusal { passing: true, reason: format!("could not start a thread to connect in: {error}") }
+    }
+}
 
 impl Connecting {
     /// Begins; `wake` is rung when [`Connecting::outcome`] has something to tell.
@@ -58,12 +84,11 @@ impl Connecting {
         let (tell, outcome) = bounded(1);
         let address = address.to_string();
         let connect = move || {
-            let opened = Channel::open_private(&address);
-            let result = opened.map_err(|error| error.message().unwrap_or("refused").to_string());
-            let _ = tell.try_send(result.map(|mut channel| {
+            let opened = Channel::open_private(&address).map(|mut channel| {
                 channel.set_watch_enabled(true);
                 Connection(channel)
-            }));
+            });
+            let _ = tell.try_send(opened.map_err(Refusal::from));
             wake.ring();
         };
         signals::without(|| thread::Builder::new().name("unitwait-connect".into()).spawn(connect))?;
@@ -71,12 +96,12 @@ impl Connecting {
     }
 
     /// The connection, or why there is none; `None` while it is still being made.
-    pub(crate) fn outcome(&self) -> Option<Result<Connection, String>> {
+    pub(crate) fn outcome(&self) -> Option<Result<Connection, Refusal>> {
         match self.0.try_recv() {
             Ok(outcome) => Some(outcome),
             Err(crossbeam_channel::TryRecvError::Empty) => None,
             Err(crossbeam_channel::TryRecvError::Disconnected) => {
-                Some(Err("the attempt was cut short".into()))
+                Some(Err(Refusal { passing: false, reason: "the attempt was cut short".into() }))
             }
         }
     }

@@ -19,6 +19,8 @@ enum State {
     Inspecting,
     ReadingInvocation,
     InspectingAgain,
+    FindingGroup,
+    Clearing,
     Releasing,
     ReadingActivity,
     ReadingGroup,
@@ -45,7 +47,7 @@ pub(crate) struct Create {
     outcome: Outcome,
     job: Option<JobId>,
     invocation: Option<InvocationId>,
-    held: Option<(Findings, String)>,
+    held: Option<Findings>,
 }
 
 impl Create {
@@ -115,6 +117,8 @@ impl Create {
             State::Inspecting => self.after_inspection(event),
             State::ReadingInvocation => self.after_invocation(event),
             State::InspectingAgain => self.after_second_inspection(event),
+            State::FindingGroup => self.after_finding_group(event),
+            State::Clearing => self.after_clearing(),
             State::Releasing => self.after_release(&event),
             State::ReadingActivity => self.after_state(event),
             State::ReadingGroup => self.after_group(event),
@@ -125,6 +129,15 @@ impl Create {
             State::ReadingDelegate => self.after_delegate(event),
             State::Starting => self.after_start(event),
         }
+    }
+
+    /// A unit that came too late is left standing, with its processes and whatever limits it has. Only one that no
+    /// process reached is cleared away.
+    pub(crate) fn settle(&mut self, job: JobId, result: &JobResult) -> Option<Step> {
+        self.require_limits = false;
+        let came_late =
+            self.is_creating() && *result == JobResult::Done && !self.inspection.processes.is_empty();
+        came_late.then(|| self.advance(Event::Job(job, JobResult::Done)))
     }
 
     fn after_create(&mut self, event: Event) -> Step {
@@ -274,11 +287,42 @@ impl Create {
     fn after_inspection(&mut self, event: Event) -> Step {
         let Event::Inspected(findings) = event else { return self.unexpected(event) };
         self.invocation = findings.invocation.as_deref().and_then(|id| id.parse().ok());
-        let nothing_left = !self.inspection.processes.is_empty() && findings.present == 0;
-        if self.invocation.is_some() || nothing_left || !findings.misplaced.is_empty() {
+        let nothing_left = self.has_ended(&findings);
+        if nothing_left && self.is_ours() && findings.control_group.is_none() {
+            // The slice is systemd's choice, and no process is left to show it.
+            let interface = systemd1::type_interface(&self.unit);
+            return self.read(State::FindingGroup, &interface, "ControlGroup");
+        }
+        let leftover = nothing_left && self.is_ours() && findings.empty;
+        let known = self.invocation.is_some() || nothing_left || !findings.misplaced.is_empty();
+        if known && !leftover {
             return self.judge(findings);
         }
         self.read(State::ReadingInvocation, systemd1::UNIT, "InvocationID")
+    }
+
+    fn after_finding_group(&mut self, event: Event) -> Step {
+        let group = match event {
+            Event::Answer(answer) => property(answer).and_then(|value| value.as_str().map(String::from)),
+            _ => None,
+        };
+        match group.filter(|group| !group.is_empty()) {
+            Some(group) => {
+                self.inspection.place = Place::Exact(group);
+                self.inspect(State::Inspecting)
+            }
+            None => self.judge(Findings::default()),
+        }
+    }
+
+    /// Whether the processes that were to be placed have all ended.
+    fn has_ended(&self, findings: &Findings) -> bool {
+        !self.inspection.processes.is_empty() && findings.present == 0 && findings.misplaced.is_empty()
+    }
+
+    /// Whether the unit is what this request created, and not what it found.
+    fn is_ours(&self) -> bool {
+        matches!(self.outcome, Outcome::Created | Outcome::Replaced)
     }
 
     /// The ID was read from the bus: only a process that is still in place proves that it is this run's.
@@ -299,9 +343,12 @@ impl Create {
     }
 
     fn judge(&mut self, mut findings: Findings) -> Step {
-        if !self.inspection.processes.is_empty() && findings.present == 0 {
+        if self.has_ended(&findings) {
             // A run whose processes have all ended may be gone, and its name another's: there is none to mean.
-            self.invocation = None;
+            let invocation = self.invocation.take();
+            if let Some(run) = invocation.filter(|_| findings.empty && self.state == State::InspectingAgain) {
+                return self.clear(run, findings);
+            }
         }
         if !self.verify {
             findings.misplaced.clear();
@@ -317,14 +364,29 @@ impl Create {
         self.finish(findings)
     }
 
+    /// Stops a run that no process has reached: systemd keeps a scope for ever whose processes ended before they
+    /// were placed, for it never sees that group become empty. Two looks found it empty, with systemd's own answer
+    /// between them that this run has the name; one that somebody else had just begun would have had its
+    /// processes by the second.
+    fn clear(&mut self, run: InvocationId, findings: Findings) -> Step {
+        self.held = Some(findings);
+        let path = run.object_path();
+        self.go(State::Clearing, Call::RunJob { verb: Verb::Stop, path, mode: JobMode::Replace })
+    }
+
+    /// However that went: what was asked for is done, and there is no run left to mean.
+    fn after_clearing(&mut self) -> Step {
+        let findings = self.held.take().unwrap_or_default();
+        self.finish(findings)
+    }
+
     /// Only what this request created is released again; a unit that was there before stays.
     fn release(&mut self, findings: Findings) -> Step {
-        let ours = matches!(self.outcome, Outcome::Created | Outcome::Replaced);
-        let Some(invocation) = self.invocation.filter(|_| ours) else {
+        let Some(invocation) = self.invocation.filter(|_| self.is_ours()) else {
             let (asked, gaps) = (self.asked.clone(), findings.gaps);
             return self.fail(Error::Limit { asked, gaps, released: false });
         };
-        self.held = Some((findings, invocation.object_path()));
+        self.held = Some(findings);
         let path = invocation.object_path();
         self.go(State::Releasing, Call::RunJob { verb: Verb::Stop, path, mode: JobMode::Replace })
     }
@@ -332,7 +394,7 @@ impl Create {
     fn after_release(&mut self, event: &Event) -> Step {
         let gone = matches!(event, Event::Refused(error) if says_run_is_over(error));
         let released = gone || matches!(event, Event::Job(_, JobResult::Done));
-        let gaps = self.held.take().map(|(findings, _)| findings.gaps).unwrap_or_default();
+        let gaps = self.held.take().unwrap_or_default().gaps;
         self.fail(Error::Limit { asked: self.asked.clone(), gaps, released })
     }
 
@@ -352,4 +414,91 @@ impl Create {
 /// The processes to place, as the property that carries them.
 pub(crate) fn pids_property(pids: impl IntoIterator<Item = u32>) -> Property {
     Property::new("PIDs", Value::Array("u".into(), pids.into_iter().map(Value::U32).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cgroup::{CgroupLayout, Process};
+    use crate::error::Operation;
+
+    const RUN: &str = "0123456789abcdef0123456789abcdef";
+
+    /// A creation for one process, up to the look at the kernel after its job.
+    fn created() -> Create {
+        let layout = CgroupLayout::parse("30 20 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw");
+        let inspection = Inspection {
+            place: Place::Exact("/x.scope".into()),
+            processes: vec![Process { pid: 7, started: 1 }],
+            limits: Vec::new(),
+            invocation_link: None,
+            layout: layout.expect("a hierarchy is mounted").into(),
+        };
+        let asked = Asked::new(Operation::CreateScope, Some("x.scope"));
+        let mut create = Create::new(asked, "x.scope".into(), Vec::new(), inspection);
+        assert!(matches!(create.start(), Step::Call(Call::StartTransient { .. })));
+        assert!(matches!(create.advance(Event::Job(JobId::new(1), JobResult::Done)), Step::Inspect(_)));
+        create
+    }
+
+    fn seen(present: usize, empty: bool) -> Event {
+        let control_group = Some("/x.scope".into());
+        Event::Inspected(Findings {
+            present,
+            empty,
+            control_group,
+            invocation: Some(RUN.into()),
+            ..Findings::default()
+        })
+    }
+
+    fn answered() -> Event {
+        let bytes = [0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef].repeat(2);
+        Event::Answer(vec![Value::Variant(Box::new(Value::bytes(bytes)))])
+    }
+
+    fn run_left(step: Step) -> Option<InvocationId> {
+        match step {
+            Step::Finish(Ok(Success::Created(created))) => created.invocation,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_scope_that_no_process_reached_is_stopped_again_for_systemd_would_keep_it() {
+        let mut create = created();
+        assert!(matches!(create.advance(seen(0, true)), Step::Call(Call::Get { .. })));
+        assert!(matches!(create.advance(answered()), Step::Inspect(_)));
+        let step = create.advance(seen(0, true));
+        let run = RUN.parse::<InvocationId>().expect("an ID").object_path();
+        assert!(matches!(step, Step::Call(Call::RunJob { verb: Verb::Stop, path, .. }) if path == run));
+        assert_eq!(run_left(create.advance(Event::Job(JobId::new(2), JobResult::Done))), None);
+    }
+
+    #[test]
+    fn a_late_unit_is_cleared_away_only_if_no_process_reached_it() {
+        let late = || {
+            let mut create = created();
+            (create.state, create.require_limits) = (State::Creating, true);
+            assert!(matches!(create.settle(JobId::new(1), &JobResult::Done), Some(Step::Inspect(_))));
+            create
+        };
+        let mut empty = late();
+        empty.advance(seen(0, true));
+        empty.advance(answered());
+        assert!(matches!(empty.advance(seen(0, true)), Step::Call(Call::RunJob { verb: Verb::Stop, .. })));
+        assert!(!late().require_limits);
+        assert!(run_left(late().advance(seen(1, false))).is_some());
+        assert!(created().settle(JobId::new(2), &JobResult::Done).is_none(), "it was not creating");
+    }
+
+    #[test]
+    fn a_run_in_which_any_process_is_seen_is_never_stopped() {
+        assert_eq!(run_left(created().advance(seen(1, false))).map(|run| run.to_string()), Some(RUN.into()));
+        assert_eq!(run_left(created().advance(seen(0, false))), None);
+        let mut begun_by_another = created();
+        begun_by_another.advance(seen(0, true));
+        begun_by_another.advance(answered());
+        assert_eq!(run_left(begun_by_another.advance(seen(0, false))), None);
+    }
 }

@@ -10,14 +10,13 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::connection::{Connecting, Connection};
+use super::connection::{Connecting, Connection, Refusal};
 use super::plan::Plan;
 use super::router::{Output, ReplyTo, RequestId, Router};
 use super::stats::Stats;
 use super::wake::Wake;
 use super::{Answer, Slot};
 use crate::cgroup;
-use crate::error::Error;
 use crate::systemd1::Incoming;
 
 /// What callers ask of the thread.
@@ -57,7 +56,7 @@ impl EventLoop {
         commands: Receiver<Command>,
         wake: Arc<Wake>,
     ) -> Self {
-        let router = Router::new(window);
+        let router = Router::new(endpoint.address.clone(), window);
         EventLoop { endpoint, commands, wake, router, connection: None, connecting: None }
     }
 
@@ -71,6 +70,7 @@ impl EventLoop {
             }
             self.look_at_connection();
             self.router.tick(Instant::now());
+            self.connect_if_due();
             self.carry_out();
         }
     }
@@ -119,10 +119,9 @@ impl EventLoop {
             match outcome {
                 Ok(connection) => {
                     self.connection = Some(connection);
-                    self.router.stats.connections += 1;
                     self.router.connected(Instant::now(), self.endpoint.direct);
                 }
-                Err(reason) => self.no_connection(&reason),
+                Err(refusal) => self.no_connection(&refusal),
             }
         }
         if let Some(connection) = &self.connection {
@@ -136,31 +135,27 @@ impl EventLoop {
                 self.lose_connection();
             }
         }
-        if self.router.wants_connection() && self.connecting.is_none() && self.connection.is_none() {
+    }
+
+    fn connect_if_due(&mut self) {
+        if self.router.begin_connecting(Instant::now()) {
             match Connecting::start(&self.endpoint.address, Arc::clone(&self.wake)) {
                 Ok(connecting) => self.connecting = Some(connecting),
-                Err(error) => self.no_connection(&error.to_string()),
+                Err(error) => self.no_connection(&error.into()),
             }
         }
     }
 
-    fn no_connection(&mut self, reason: &str) {
-        let address = &self.endpoint.address;
-        log::warn!("no connection to {address}: {reason}");
-        let error = || Error::Connect { address: address.clone(), reason: reason.into() };
-        self.router.connect_failed(Instant::now(), error);
+    fn no_connection(&mut self, refusal: &Refusal) {
+        log::warn!("no connection to {}: {}", self.endpoint.address, refusal.reason);
+        self.router.connect_failed(Instant::now(), refusal.passing, &refusal.reason);
     }
 
     fn lose_connection(&mut self) {
         self.connection = None;
-        let address = &self.endpoint.address;
-        log::warn!("the connection to {address} has ended");
-        let error = || Error::Connect {
-            address: address.clone(),
-            reason: "the connection was closed before it was ready; authentication may have been refused"
-                .into(),
-        };
-        self.router.disconnected(Instant::now(), error);
+        log::warn!("the connection to {} has ended", self.endpoint.address);
+        let reason = "the connection was closed before it was ready; authentication may have been refused";
+        self.router.disconnected(Instant::now(), reason);
     }
 
     fn carry_out(&mut self) {
@@ -179,11 +174,8 @@ impl EventLoop {
                     self.router.inspected(Instant::now(), id, findings);
                 }
                 Output::Deliver(slot, answer) => deliver(slot, answer),
+                Output::HangUp => self.lose_connection(),
             }
-        }
-        // A lost connection may have left requests in line that nothing else will wake the loop for.
-        if self.router.wants_connection() && self.connecting.is_none() && self.connection.is_none() {
-            self.wake.ring();
         }
     }
 }

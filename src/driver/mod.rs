@@ -45,6 +45,8 @@ pub(crate) struct Driver {
     wake: Arc<Wake>,
     thread: Mutex<Option<JoinHandle<()>>>,
     next: AtomicU64,
+    /// Requests whose deadline had passed before the thread could be told of them.
+    never_sent: AtomicU64,
     pid: u32,
 }
 
@@ -63,7 +65,8 @@ impl Driver {
         };
         let spawned = signals::without(|| thread::Builder::new().name(name.into()).spawn(run));
         let thread = Mutex::new(Some(spawned.map_err(system("start the dbus thread"))?));
-        Ok(Driver { commands, wake, thread, next: AtomicU64::new(1), pid: process::id() })
+        let (next, never_sent) = (AtomicU64::new(1), AtomicU64::new(0));
+        Ok(Driver { commands, wake, thread, next, never_sent, pid: process::id() })
     }
 
     /// Hands a request over. Blocks only while the way to the thread is full, and never past the deadline.
@@ -72,7 +75,10 @@ impl Driver {
         let id = RequestId(self.next.fetch_add(1, Ordering::Relaxed));
         let asked = plan.asked().clone();
         let begun = Instant::now();
-        let timeout = |waited| Error::Timeout { asked, stage: Stage::Queued, job: None, waited };
+        let timeout = |waited| {
+            self.never_sent.fetch_add(1, Ordering::Relaxed);
+            Error::Timeout { asked, stage: Stage::Queued, job: None, waited }
+        };
         if deadline <= begun {
             return Err(timeout(Duration::ZERO));
         }
@@ -89,7 +95,7 @@ impl Driver {
 
     /// Tells the thread that a request's caller waits no longer.
     pub(crate) fn abandon(&self, id: RequestId) {
-        if self.commands.try_send(Command::Abandon(id)).is_ok() {
+        if self.check_process().is_ok() && self.commands.try_send(Command::Abandon(id)).is_ok() {
             self.wake.ring();
         }
     }
@@ -100,11 +106,13 @@ impl Driver {
         let (to, stats) = bounded(1);
         self.commands.send_timeout(Command::Stats(to), wait).map_err(|_| closed())?;
         self.wake.ring();
-        stats.recv_timeout(wait).map_err(|_| closed())
+        let mut stats: Stats = stats.recv_timeout(wait).map_err(|_| closed())?;
+        stats.timed_out += self.never_sent.load(Ordering::Relaxed);
+        Ok(stats)
     }
 
     /// After a fork, the child has no thread and shares the parent's socket: it must leave both alone.
-    fn check_process(&self) -> Result<()> {
+    pub(crate) fn check_process(&self) -> Result<()> {
         if process::id() == self.pid { Ok(()) } else { Err(Error::Forked) }
     }
 }

@@ -107,6 +107,14 @@ impl Plan {
         }
     }
 
+    /// The step after a job that ended when nobody waited any more; `None` where nothing is to be cleared away.
+    pub(crate) fn settle(&mut self, job: JobId, result: &JobResult) -> Option<Step> {
+        match self {
+            Plan::Create(create) => create.settle(job, result),
+            Plan::Single { .. } | Plan::Run { .. } => None,
+        }
+    }
+
     /// Whether the job of a request that nobody waits for any more is to be cancelled: only that of a unit
     /// which this very request was to create. A stop's or start's job may be somebody else's too.
     pub(crate) fn owns_its_job(&self) -> bool {
@@ -228,8 +236,13 @@ fn named_pid(call: &Call, message: &str) -> Option<u32> {
 
 /// The properties in the answer to `GetAll`.
 pub(crate) fn dictionary(answer: &[Value]) -> Option<BTreeMap<String, Value>> {
-    let entries = answer.first()?.items().iter();
+    let Value::Array(element, entries) = answer.first()? else { return None };
+    // An empty one has no entry to tell it from a list of anything else.
+    if element != "{sv}" {
+        return None;
+    }
     entries
+        .iter()
         .map(|entry| match entry {
             Value::Entry(pair) => match (&pair.0, &pair.1) {
                 (Value::Str(name), Value::Variant(value)) => Some((name.clone(), (**value).clone())),

@@ -13,13 +13,15 @@ pub struct Stats {
     pub queued: usize,
     /// Calls that were sent and are not answered.
     pub in_flight: usize,
+    /// How many calls may be in flight now; it shrinks where a bus turns out to allow fewer.
+    pub window: usize,
     /// Requests whose callers have no answer yet.
     pub requests: usize,
     /// Requests whose callers have left, and whose jobs are still followed.
     pub settling: usize,
     /// Requests that went well.
     pub succeeded: u64,
-    /// Requests that missed their deadline.
+    /// Requests that missed their deadline, those included whose deadline had passed when they were made.
     pub timed_out: u64,
     /// Requests that failed otherwise.
     pub failed: u64,

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::Manager;
+use super::audit::{Audit, Record};
 use super::request::{finish_job, finish_property, operation};
 use super::{FinishedJob, check_signal, finish_nothing, finish_properties};
 use crate::cgroup::LimitGap;
@@ -24,6 +26,7 @@ pub(super) struct Active {
     pub invocation: Option<InvocationId>,
     pub gaps: Vec<LimitGap>,
     pub times: StageTimes,
+    pub record: Arc<Record>,
 }
 
 impl Active {
@@ -54,7 +57,7 @@ impl Active {
         self.manager.ask(plan, deadline, finish_property(asked))
     }
 
-    fn properties(&self, deadline: Deadline) -> Result<BTreeMap<String, Value>> {
+    pub(super) fn properties(&self, deadline: Deadline) -> Result<BTreeMap<String, Value>> {
         let (plan, asked) =
             self.run_plan(Operation::Get, |path| Call::GetAll { path, interface: String::new() })?;
         self.manager.ask(plan, deadline, finish_properties(asked))
@@ -147,6 +150,28 @@ macro_rules! handle {
             pub fn property(&self, name: &str, deadline: impl Into<Deadline>) -> Result<Value> {
                 let interface = systemd1::property_interface(self.unit(), name);
                 self.0.property(&interface, name, deadline.into())
+            }
+
+            /// Compares, now, what this run was asked for with what systemd says and the kernel holds: its
+            /// processes' control groups in every hierarchy, and each limit's file. A run that is over is a finding
+            /// ([`AuditFinding::Gone`](crate::AuditFinding::Gone), [`Replaced`](crate::AuditFinding::Replaced)), and
+            /// no error. Reads files of the kernel in the calling thread, and changes nothing. Blocks until the
+            /// unit's properties are there or until the deadline. Errors as [`Self::properties`] otherwise.
+            ///
+            /// ```no_run
+            /// use std::time::Duration;
+            /// use unitwait::{AuditFinding, Manager, Scope};
+            ///
+            /// let manager = Manager::system()?;
+            /// let scope = Scope::new("job.scope").own_process().memory_max(64 << 20);
+            /// let active = manager.create_scope(&scope, Duration::from_secs(5))?;
+            /// for finding in active.audit(Duration::from_secs(5))?.findings {
+            ///     println!("{finding}");
+            /// }
+            /// # Ok::<(), unitwait::Error>(())
+            /// ```
+            pub fn audit(&self, deadline: impl Into<Deadline>) -> Result<Audit> {
+                self.0.audit(deadline.into())
             }
 
             /// Reads all properties of this run. Blocks until the answer or until the deadline. Errors as

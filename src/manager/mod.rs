@@ -1,6 +1,7 @@
 //! The manager handle that callers hold: plain blocking calls, each with a deadline.
 
 mod active;
+mod audit;
 mod builder;
 mod request;
 mod ticket;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use active::{ActiveScope, ActiveSlice};
+pub use audit::Audit;
 pub use builder::Builder;
 pub use request::{Request, UnitJob};
 use request::{finish_property, unexpected};
@@ -429,10 +431,12 @@ fn finish_properties(asked: Asked) -> Finish<BTreeMap<String, Value>> {
 
 fn finish_list(asked: Asked) -> Finish<Vec<UnitStatus>> {
     Box::new(move |success, _| match success {
-        Success::Answer(values) => {
-            let units = values.first().map_or(&[][..], Value::items);
-            units.iter().map(unit_status).collect::<Option<_>>().ok_or_else(|| unexpected(asked))
-        }
+        Success::Answer(values) => match values.first() {
+            Some(Value::Array(_, units)) => {
+                units.iter().map(unit_status).collect::<Option<_>>().ok_or_else(|| unexpected(asked))
+            }
+            _ => Err(unexpected(asked)),
+        },
         _ => Err(unexpected(asked)),
     })
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::active::{Active, ActiveScope, ActiveSlice};
+use super::audit::Record;
 use super::ticket::Finish;
 use super::{FinishedJob, Inner, Manager};
 use crate::cgroup::{Inspection, Place, Process, Unplaceable, asked_limits, unit_path};
@@ -131,12 +132,13 @@ impl sealed::Sealed for Scope {
         let mut properties = vec![pids_property(processes.iter().map(|process| process.pid))];
         properties.extend(self.slice.as_ref().map(|slice| Property::new("Slice", slice.as_str())));
         properties.extend(self.properties.iter().cloned());
+        let record = Record { placed: processes.clone(), limits: self.properties.clone() };
         let inspection = inspection(manager, &self.name, place, processes, &properties, self.verify);
         let mut create = Create::new(asked.clone(), self.name.clone(), properties, inspection);
         create.on_exists = self.on_exists;
         create.verify = self.verify;
         create.require_limits = self.require_limits;
-        let finish = finish_create(manager, self.name.clone(), asked);
+        let finish = finish_create(manager, self.name.clone(), asked, record);
         Ok((Plan::Create(Box::new(create)), Box::new(move |s, t| finish(s, t).map(ActiveScope))))
     }
 }
@@ -154,7 +156,8 @@ impl sealed::Sealed for Slice {
         create.on_exists = self.on_exists;
         create.verify = self.verify;
         create.require_limits = self.require_limits;
-        let finish = finish_create(manager, self.name.clone(), asked);
+        let record = Record { placed: Vec::new(), limits: self.properties.clone() };
+        let finish = finish_create(manager, self.name.clone(), asked, record);
         Ok((Plan::Create(Box::new(create)), Box::new(move |s, t| finish(s, t).map(ActiveSlice))))
     }
 }
@@ -209,13 +212,15 @@ fn finish_create(
     manager: &Arc<Inner>,
     unit: String,
     asked: Asked,
+    record: Record,
 ) -> impl FnOnce(Success, StageTimes) -> Result<Active> + Send + use<> {
     let manager = Manager(Arc::clone(manager));
     move |success, times| match success {
         Success::Created(created) => {
             let Created { outcome, job, findings, invocation } = *created;
             let control_group = findings.control_group.unwrap_or_default();
-            Ok(Active { manager, unit, control_group, outcome, job, invocation, gaps: findings.gaps, times })
+            let (gaps, record) = (findings.gaps, Arc::new(record));
+            Ok(Active { manager, unit, control_group, outcome, job, invocation, gaps, times, record })
         }
         _ => Err(unexpected(asked)),
     }

@@ -28,6 +28,7 @@ const STAGES: [Stage; 5] = [Stage::Connect, Stage::Queued, Stage::Call, Stage::J
 pub(super) type Finish<T> = Box<dyn FnOnce(Success, StageTimes) -> Result<T> + Send>;
 
 pub(super) struct TypedSlot<T> {
+    asked: Asked,
     to: Sender<Result<T>>,
     finish: Finish<T>,
     progress: Arc<Progress>,
@@ -42,6 +43,7 @@ impl<T: Send> Slot for TypedSlot<T> {
     }
 
     fn note(&self, stage: Stage, job: Option<JobId>) {
+        log::debug!("{}: {stage}", self.asked);
         if let Some(job) = job {
             self.progress.job.store(job.get(), Ordering::Relaxed);
         }
@@ -76,7 +78,7 @@ impl<T: Send + 'static> Ticket<T> {
         let (to, answer) = bounded(1);
         let progress = Arc::new(Progress::default());
         let asked = plan.asked().clone();
-        let slot = TypedSlot { to, finish, progress: Arc::clone(&progress) };
+        let slot = TypedSlot { asked: asked.clone(), to, finish, progress: Arc::clone(&progress) };
         let id = driver.submit(plan, deadline, Box::new(slot))?;
         Ok(Ticket { driver: Arc::clone(driver), id, asked, begun, deadline, answer, progress })
     }
@@ -87,7 +89,7 @@ impl<T> Ticket<T> {
     ///
     /// Blocks the calling thread and no other. Where the deadline given here comes first, the request is given
     /// up as if its own had passed: [`Error::Timeout`] says how far it was, and the driver settles what it left.
-    /// Any other error is the request's own.
+    /// After a `fork`, the child has [`Error::Forked`] at once. Any other error is the request's own.
     ///
     /// ```no_run
     /// use std::time::Duration;
@@ -99,6 +101,7 @@ impl<T> Ticket<T> {
     /// # Ok::<(), unitwait::Error>(())
     /// ```
     pub fn wait(self, deadline: impl Into<Deadline>) -> Result<T> {
+        self.driver.check_process()?;
         let until = match deadline.into() {
             Deadline::Default => self.deadline,
             Deadline::At(at) => at.min(self.deadline),
@@ -121,7 +124,8 @@ impl<T> Ticket<T> {
 
     /// The answer, if it is there: `None` while the request is under way. Does not block.
     ///
-    /// The answer is given once; after it, and after the manager's thread has ended, [`Error::Closed`].
+    /// The answer is given once; after it, and after the manager's thread has ended, [`Error::Closed`]; in the
+    /// child of a `fork`, [`Error::Forked`].
     ///
     /// ```no_run
     /// # use std::time::Duration;
@@ -134,6 +138,9 @@ impl<T> Ticket<T> {
     /// # Ok::<(), unitwait::Error>(())
     /// ```
     pub fn try_wait(&self) -> Option<Result<T>> {
+        if let Err(forked) = self.driver.check_process() {
+            return Some(Err(forked));
+        }
         match self.answer.try_recv() {
             Ok(answer) => Some(answer),
             Err(TryRecvError::Empty) => None,

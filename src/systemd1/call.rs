@@ -39,6 +39,8 @@ pub(crate) enum Call {
     Hello,
     AddMatch(&'static str),
     GetNameOwner,
+    Subscribe,
+    Unsubscribe,
     StartTransient { unit: String, properties: Vec<Property> },
     UnitJob { verb: Verb, unit: String, mode: JobMode },
     RunJob { verb: Verb, path: String, mode: JobMode },
@@ -61,6 +63,8 @@ impl Call {
             Call::Hello => bus_method("Hello"),
             Call::AddMatch(rule) => bus_method("AddMatch").append1(*rule),
             Call::GetNameOwner => bus_method("GetNameOwner").append1(NAME),
+            Call::Subscribe => manager_method("Subscribe"),
+            Call::Unsubscribe => manager_method("Unsubscribe"),
             Call::StartTransient { unit, properties } => start_transient(unit, properties),
             Call::UnitJob { verb, unit, mode } => {
                 manager_method(verb.on_manager()).append2(unit.as_str(), mode.as_str())
@@ -98,6 +102,11 @@ impl Call {
     /// Whether systemd answers with the path of a job to wait for.
     pub(crate) fn makes_job(&self) -> bool {
         matches!(self, Call::StartTransient { .. } | Call::UnitJob { .. } | Call::RunJob { .. })
+    }
+
+    /// Whether it changes nothing, so that it may be asked twice.
+    pub(crate) fn is_read(&self) -> bool {
+        matches!(self, Call::Get { .. } | Call::GetAll { .. } | Call::ListUnits { .. })
     }
 }
 

@@ -14,6 +14,13 @@ pub(crate) struct BusError {
     pub message: String,
 }
 
+impl BusError {
+    /// An answer of another form than systemd's documentation gives.
+    pub(crate) fn garbled(message: &str) -> BusError {
+        BusError { name: "org.freedesktop.DBus.Error.InvalidSignature".into(), message: message.into() }
+    }
+}
+
 /// The answer to a call.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Reply {
@@ -51,10 +58,8 @@ impl Incoming {
             MessageType::Signal => Incoming::parse_signal(message, sender),
             MessageType::MethodReturn => {
                 let body = codec::read_all(&mut message.iter_init());
-                let result = body.ok_or_else(|| BusError {
-                    name: "org.freedesktop.DBus.Error.InvalidSignature".into(),
-                    message: "the answer holds a file descriptor where none belongs".into(),
-                });
+                let garbled = || BusError::garbled("the answer holds a file descriptor where none belongs");
+                let result = body.ok_or_else(garbled);
                 Some(Incoming::Reply(Reply { serial: message.get_reply_serial()?, sender, result }))
             }
             MessageType::Error => {

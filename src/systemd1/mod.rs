@@ -18,7 +18,14 @@ const BUS_PATH: &str = "/org/freedesktop/DBus";
 pub(crate) const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
 pub(crate) const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 pub(crate) const UNIT: &str = "org.freedesktop.systemd1.Unit";
+pub(crate) const JOB: &str = "org.freedesktop.systemd1.Job";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+
+/// The bus's own refusals that the driver must tell from all others.
+pub(crate) const LIMITS_EXCEEDED: &str = "org.freedesktop.DBus.Error.LimitsExceeded";
+pub(crate) const NAME_HAS_NO_OWNER: &str = "org.freedesktop.DBus.Error.NameHasNoOwner";
+pub(crate) const SERVICE_UNKNOWN: &str = "org.freedesktop.DBus.Error.ServiceUnknown";
+pub(crate) const NO_REPLY: &str = "org.freedesktop.DBus.Error.NoReply";
 
 /// What a connection to a bus listens to. A sender in the first rule spares the bus work; it proves nothing,
 /// for a message addressed to this connection passes every rule by.

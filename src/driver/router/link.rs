@@ -1,0 +1,307 @@
+//! The connection's life as the router must know it: greeting, loss, and what is borne until it is back.
+
+use std::time::{Duration, Instant};
+
+use super::{InFlight, Output, Purpose, ReplyTo, RequestId, Router, relook};
+use crate::error::{Error, Stage};
+use crate::job::JobId;
+use crate::systemd1::{self, BUS, BusError, Call, Reply};
+
+/// How long the absence of a manager that was there before is borne, inside each request's own deadline. A
+/// restarted bus or manager is back sooner; one that is gone is not waited for by every later call in turn.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Link {
+    Down,
+    Connecting,
+    /// Connected to a bus; who owns the manager's name is not known yet.
+    Greeting,
+    Bus {
+        owner: Option<String>,
+    },
+    /// The manager itself is the peer, and there are no senders.
+    Direct,
+}
+
+impl Link {
+    pub(super) fn is_up(&self) -> bool {
+        matches!(self, Link::Bus { .. } | Link::Direct)
+    }
+
+    pub(super) fn owner(&self) -> Option<&str> {
+        match self {
+            Link::Bus { owner } => owner.as_deref(),
+            _ => None,
+        }
+    }
+}
+
+/// The calls by which a connection introduces itself to a bus.
+#[derive(Debug)]
+pub(super) struct Greeting {
+    hello: u32,
+    owner: u32,
+    refusal: Option<BusError>,
+}
+
+/// A time in which the manager is out of reach and expected back.
+#[derive(Debug)]
+pub(super) struct Absence {
+    until: Instant,
+    retry: Instant,
+    pause: Duration,
+}
+
+impl Absence {
+    fn new(now: Instant) -> Absence {
+        Absence { until: now + PATIENCE, retry: now, pause: FIRST_PAUSE }
+    }
+}
+
+impl<R: ReplyTo> Router<R> {
+    pub(super) fn waiting_stage(&self) -> Stage {
+        if self.manager_is_there() { Stage::Queued } else { Stage::Connect }
+    }
+
+    /// Whether calls may go out. To a bus without a manager they do only where none was ever seen on it: the
+    /// bus's refusal is then the answer.
+    pub(super) fn manager_is_there(&self) -> bool {
+        match &self.link {
+            Link::Direct => true,
+            Link::Bus { owner } => owner.is_some() || self.absence.is_none(),
+            Link::Down | Link::Connecting | Link::Greeting => false,
+        }
+    }
+
+    fn somebody_waits(&self) -> bool {
+        !self.line.is_empty() || !self.jobs.is_empty()
+    }
+
+    /// Whether a connection is to be made now; it is then taken to be under way.
+    pub(crate) fn begin_connecting(&mut self, now: Instant) -> bool {
+        let due = self.absence.as_ref().is_none_or(|absence| absence.retry <= now);
+        let begin = self.link == Link::Down && due && self.somebody_waits();
+        if begin {
+            self.link = Link::Connecting;
+        }
+        begin
+    }
+
+    /// When the loop must wake for a manager that is out of reach.
+    pub(super) fn absence_ends(&self) -> Option<Instant> {
+        let absence = self.absence.as_ref().filter(|_| self.somebody_waits())?;
+        match &self.link {
+            Link::Down => Some(absence.retry),
+            Link::Bus { owner: None } => Some(absence.until),
+            _ => None,
+        }
+    }
+
+    /// A connection is there; on a bus, it must first introduce itself.
+    pub(crate) fn connected(&mut self, now: Instant, direct: bool) {
+        self.stats.connections += 1;
+        if direct {
+            self.link = Link::Direct;
+            self.manager_came();
+        } else {
+            self.link = Link::Greeting;
+            let hello = self.push_send(Call::Hello, true);
+            for rule in systemd1::MATCH_RULES {
+                self.push_send(Call::AddMatch(rule), false);
+            }
+            let owner = self.push_send(Call::GetNameOwner, true);
+            self.greeting = Some(Greeting { hello, owner, refusal: None });
+        }
+        self.send_what_fits(now);
+    }
+
+    /// No connection could be made. A `passing` reason (no descriptor is free, the bus is full) is borne, as is
+    /// any where a manager was there before; otherwise whoever waits for a connection is told.
+    pub(crate) fn connect_failed(&mut self, now: Instant, passing: bool, reason: &str) {
+        self.link = Link::Down;
+        if self.reached || passing {
+            let absence = self.absence.get_or_insert_with(|| Absence::new(now));
+            if now < absence.until {
+                absence.retry = absence.until.min(now + absence.pause);
+                absence.pause = LONGEST_PAUSE.min(absence.pause * 2);
+                return;
+            }
+            absence.retry = now;
+        }
+        self.give_up(now, reason);
+    }
+
+    fn give_up(&mut self, now: Instant, reason: &str) {
+        for id in self.line.ids() {
+            let error = Error::Connect { address: self.address.clone(), reason: reason.into() };
+            self.fail(now, id, error);
+        }
+        self.lose_jobs(now);
+    }
+
+    fn lose_jobs(&mut self, now: Instant) {
+        for job in self.jobs.ids() {
+            for id in self.jobs.take(job) {
+                self.lose(now, id);
+            }
+        }
+    }
+
+    /// The connection is gone, and with it the answers to all calls that were under way on it. A read is asked
+    /// again; of any other call nobody knows whether it arrived. Jobs go on, and are looked at on the next
+    /// connection.
+    pub(crate) fn disconnected(&mut self, now: Instant, reason: &str) {
+        let greeting = self.greeting.take();
+        self.link = Link::Down;
+        self.subscribed = false;
+        self.to_look.clear();
+        // What was to go over this connection must not go over the next.
+        self.outputs.retain(|output| !matches!(output, Output::Send { .. } | Output::HangUp));
+        self.jobs.forget_early(None);
+        self.jobs.inherit_all();
+        let mut lost: Vec<(u32, Purpose)> =
+            self.in_flight.drain().map(|(serial, call)| (serial, call.purpose)).collect();
+        lost.sort_unstable_by_key(|(serial, _)| *serial);
+        for (_, purpose) in lost {
+            if let Purpose::Request(id, _) = purpose {
+                self.ask_again_or_lose(now, id);
+            }
+        }
+        if let Some(greeting) = greeting {
+            let refusal = greeting.refusal.as_ref();
+            let passing = refusal.is_some_and(|error| error.name == systemd1::LIMITS_EXCEEDED);
+            return self.connect_failed(now, passing, refusal.map_or(reason, |error| &error.message));
+        }
+        self.absence.get_or_insert_with(|| Absence::new(now));
+        for id in self.line.ids() {
+            self.reach(id, Stage::Connect);
+        }
+    }
+
+    /// The call went out, and its answer will not come.
+    pub(super) fn ask_again_or_lose(&mut self, now: Instant, id: RequestId) {
+        let Some(entry) = self.requests.get(&id) else { return };
+        if entry.reply.is_some() && entry.call.as_ref().is_some_and(Call::is_read) {
+            self.line_up(id, None);
+        } else {
+            self.lose(now, id);
+        }
+    }
+
+    pub(super) fn lose(&mut self, now: Instant, id: RequestId) {
+        let Some(entry) = self.requests.get(&id) else { return };
+        let asked = entry.plan.asked().clone();
+        let error = Error::Disconnected { asked, stage: entry.stage, job: entry.job };
+        self.fail(now, id, error);
+    }
+
+    /// Whether a message comes from the manager. Anybody may send anything to anybody on a bus; only the
+    /// sender, which the bus itself writes, cannot be forged.
+    pub(super) fn is_manager(&self, sender: Option<&str>) -> bool {
+        match &self.link {
+            Link::Direct => true,
+            Link::Bus { owner } => sender.is_some() && sender == owner.as_deref(),
+            Link::Down | Link::Connecting | Link::Greeting => false,
+        }
+    }
+
+    pub(super) fn on_owner(&mut self, now: Instant, sender: Option<&str>, new: Option<String>) {
+        if sender != Some(BUS) {
+            self.stats.foreign += 1;
+            return;
+        }
+        let Link::Bus { owner } = &mut self.link else { return };
+        let came = new.is_some();
+        *owner = new;
+        if came {
+            self.manager_came();
+        } else if self.reached {
+            self.absence.get_or_insert_with(|| Absence::new(now));
+        }
+    }
+
+    /// Takes an answer to the greeting; false where the reply is to something else.
+    pub(super) fn on_greeted(&mut self, now: Instant, reply: &Reply) -> bool {
+        let Some(greeting) = &mut self.greeting else { return false };
+        if ![greeting.hello, greeting.owner].contains(&reply.serial) {
+            return false;
+        }
+        if reply.sender.as_deref() != Some(BUS) {
+            self.stats.foreign += 1;
+        } else if reply.serial == greeting.hello {
+            if let Err(refusal) = &reply.result {
+                // A bus may keep the connection open all the same, and refuse whatever else comes over it.
+                greeting.refusal = Some(refusal.clone());
+                self.outputs.push_back(Output::HangUp);
+            }
+        } else if greeting.refusal.is_none() {
+            self.greeting = None;
+            let owner = reply.result.as_ref().ok().and_then(|values| values.first()?.as_str());
+            let owner = owner.map(String::from);
+            let came = owner.is_some();
+            self.link = Link::Bus { owner };
+            if came {
+                self.manager_came();
+            } else if self.reached {
+                self.absence.get_or_insert_with(|| Absence::new(now));
+            }
+        }
+        true
+    }
+
+    /// The manager can be asked: first of all, what became of the jobs whose end may not have been heard.
+    fn manager_came(&mut self) {
+        self.absence = None;
+        self.reached = true;
+        if self.jobs.has_inherited() && self.link != Link::Direct && !self.subscribed {
+            self.subscribed = true;
+            self.push_send(Call::Subscribe, false);
+        }
+        self.to_look = self.jobs.ids().into();
+        for id in self.line.ids() {
+            self.reach(id, Stage::Queued);
+        }
+    }
+
+    /// A manager that stayed away too long: what waits for it is sent all the same, for the bus's own refusal.
+    pub(super) fn lose_hope(&mut self, now: Instant) {
+        let over = self.absence.as_ref().is_some_and(|absence| absence.until <= now);
+        if over && self.link == (Link::Bus { owner: None }) {
+            self.absence = None;
+            self.lose_jobs(now);
+        }
+    }
+
+    /// Calls that were never answered, and whose requests are long forgotten, take up the window, and the bus's
+    /// room for pending replies, for as long as the connection lasts: where they take up all of it, another
+    /// connection is the only way to go on.
+    pub(super) fn hang_up_where_clogged(&mut self) {
+        let is_followed = |call: &InFlight| match call.purpose {
+            Purpose::Request(id, _) => self.requests.contains_key(&id),
+            // A look's job may end while the look is on its way, whose answer comes all the same.
+            Purpose::LookAtJob(_) | Purpose::LookAtUnit(_) => true,
+        };
+        let is_full = !self.line.is_empty() && self.in_flight.len() >= self.window;
+        if is_full && !self.in_flight.values().any(is_followed) {
+            self.outputs.push_back(Output::HangUp);
+        }
+    }
+
+    pub(super) fn look_at(&mut self, job: JobId) {
+        if !self.jobs.waiters(job).is_empty() {
+            self.push_call(relook::job_state(job), Purpose::LookAtJob(job));
+        }
+    }
+
+    /// Only inherited jobs need it, and it makes systemd tell everybody of everything.
+    pub(super) fn unsubscribe_if_settled(&mut self) {
+        if self.subscribed && !self.jobs.has_inherited() {
+            self.subscribed = false;
+            self.push_send(Call::Unsubscribe, false);
+        }
+    }
+}

@@ -1,0 +1,407 @@
+//! The router: a pure state machine between the callers' requests and the manager's messages.
+//!
+//! It does no I/O, has no clock and no threads. Events and the time go in; it is asked what to do
+//! ([`Router::output`]) and when to wake ([`Router::deadline`]). Its one surprising rule: a request that missed
+//! its deadline is answered at once and yet stays in the table until what it left behind is settled.
+//!
+//! This file has the callers' side; `link` has the connection's life, `messages` what comes over it, `line` who
+//! goes next, `jobs` who waits for what, and `relook` what is asked where an end was not heard.
+
+mod jobs;
+mod line;
+mod link;
+mod messages;
+mod relook;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use super::plan::{Event, Plan, Step, Success};
+use super::stats::Stats;
+use crate::cgroup::{Findings, Inspection};
+use crate::error::{Error, Stage};
+use crate::job::{JobId, StageTimes};
+use crate::systemd1::Call;
+use jobs::Jobs;
+use line::{Lane, Line, Place};
+use link::{Absence, Greeting, Link};
+
+/// How long what a late request left behind is followed before it is forgotten.
+pub(crate) const SETTLE: Duration = Duration::from_secs(60);
+
+/// A request's number in one router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct RequestId(pub u64);
+
+/// Where a request's one answer goes; the router never waits for it to be taken.
+pub(crate) trait ReplyTo {
+    /// Notes how far the request is, for a caller whose driver does not answer.
+    fn reached(&self, stage: Stage, job: Option<JobId>);
+}
+
+/// The one answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub result: Result<Success, Error>,
+    pub times: StageTimes,
+}
+
+/// What the loop is to do.
+#[derive(Debug)]
+pub(crate) enum Output<R> {
+    /// Send this call under this serial; no reply is wanted where `wants_reply` is false.
+    Send { serial: u32, call: Call, wants_reply: bool },
+    /// Look at the kernel, and tell what was found.
+    Inspect(RequestId, Box<Inspection>),
+    /// Hand the answer over, without blocking.
+    Deliver(R, Answer),
+    /// End the connection, which is of no use, and tell that it has ended.
+    HangUp,
+}
+
+#[derive(Debug)]
+struct Entry<R> {
+    plan: Plan,
+    /// `None` once the answer was given: the entry is then only being settled.
+    reply: Option<R>,
+    /// Whether a late creation's unit is being looked at, for it may have to be cleared away.
+    settling: bool,
+    stage: Stage,
+    place: Option<Place>,
+    job: Option<JobId>,
+    /// The call to make next, or the one that was made last.
+    call: Option<Call>,
+    deadline: Instant,
+    submitted: Instant,
+    marked: Instant,
+    times: StageTimes,
+}
+
+impl<R> Entry<R> {
+    /// The unit by whose name the end of its job is told. Only a created unit's is sure to be the name that was
+    /// asked for: that of any other may be an alias.
+    fn created_unit(&self) -> Option<&str> {
+        match &self.call {
+            Some(Call::StartTransient { unit, .. }) => Some(unit),
+            _ => None,
+        }
+    }
+}
+
+/// What an answer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Request(RequestId, Lane),
+    /// Whether a job is still there.
+    LookAtJob(JobId),
+    /// What its unit has come to, where it is not.
+    LookAtUnit(JobId),
+}
+
+/// A call that is on its way, with the owner of the manager's name when it was sent.
+#[derive(Debug)]
+struct InFlight {
+    number: u64,
+    purpose: Purpose,
+    owner: Option<String>,
+}
+
+impl InFlight {
+    fn makes_job(&self) -> bool {
+        matches!(self.purpose, Purpose::Request(_, Lane::Creation | Lane::Job))
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Router<R> {
+    address: String,
+    link: Link,
+    greeting: Option<Greeting>,
+    absence: Option<Absence>,
+    /// Whether a manager has answered to this router before, so that its absence is likely to end.
+    reached: bool,
+    subscribed: bool,
+    window: usize,
+    line: Line,
+    requests: HashMap<RequestId, Entry<R>>,
+    in_flight: HashMap<u32, InFlight>,
+    jobs: Jobs,
+    to_look: VecDeque<JobId>,
+    timers: BTreeSet<(Instant, RequestId)>,
+    next_serial: u32,
+    calls_sent: u64,
+    outputs: VecDeque<Output<R>>,
+    stats: Stats,
+}
+
+impl<R: ReplyTo> Router<R> {
+    /// A router to the manager at `address` that keeps at most `window` calls in flight.
+    pub(crate) fn new(address: impl Into<String>, window: usize) -> Router<R> {
+        Router {
+            address: address.into(),
+            link: Link::Down,
+            greeting: None,
+            absence: None,
+            reached: false,
+            subscribed: false,
+            window: window.max(1),
+            line: Line::default(),
+            requests: HashMap::new(),
+            in_flight: HashMap::new(),
+            jobs: Jobs::default(),
+            to_look: VecDeque::new(),
+            timers: BTreeSet::new(),
+            next_serial: 1,
+            calls_sent: 0,
+            outputs: VecDeque::new(),
+            stats: Stats::default(),
+        }
+    }
+
+    /// The next thing to do, until there is none.
+    pub(crate) fn output(&mut self) -> Option<Output<R>> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Router::tick`] is due.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let first = self.timers.first().map(|&(at, _)| at);
+        first.into_iter().chain(self.absence_ends()).min()
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let settling = self.requests.values().filter(|entry| entry.reply.is_none()).count();
+        Stats {
+            queued: self.line.len(),
+            in_flight: self.in_flight.len(),
+            requests: self.requests.len() - settling,
+            settling,
+            window: self.window,
+            ..self.stats.clone()
+        }
+    }
+
+    /// Takes a request on. Its answer is given exactly once, by its deadline.
+    pub(crate) fn submit(&mut self, now: Instant, id: RequestId, plan: Plan, deadline: Instant, reply: R) {
+        let entry = Entry {
+            plan,
+            reply: Some(reply),
+            settling: false,
+            stage: self.waiting_stage(),
+            place: None,
+            job: None,
+            call: None,
+            deadline,
+            submitted: now,
+            marked: now,
+            times: StageTimes::default(),
+        };
+        self.requests.insert(id, entry);
+        self.timers.insert((deadline, id));
+        if deadline <= now {
+            return self.expire(now, id);
+        }
+        let Some(entry) = self.requests.get_mut(&id) else { return };
+        let step = entry.plan.start();
+        self.take_step(now, id, step);
+        self.send_what_fits(now);
+    }
+
+    /// The caller gives up before its deadline.
+    pub(crate) fn abandon(&mut self, now: Instant, id: RequestId) {
+        if self.requests.get(&id).is_some_and(|entry| entry.reply.is_some()) {
+            self.expire(now, id);
+            self.send_what_fits(now);
+        }
+    }
+
+    /// The kernel was looked at.
+    pub(crate) fn inspected(&mut self, now: Instant, id: RequestId, findings: Findings) {
+        self.advance(now, id, Event::Inspected(findings));
+        self.send_what_fits(now);
+    }
+
+    /// Answers every request whose deadline has come.
+    pub(crate) fn tick(&mut self, now: Instant) {
+        while let Some(&(at, id)) = self.timers.first().filter(|(at, _)| *at <= now) {
+            self.timers.remove(&(at, id));
+            self.expire(now, id);
+        }
+        self.lose_hope(now);
+        self.send_what_fits(now);
+        self.hang_up_where_clogged();
+    }
+
+    fn expire(&mut self, now: Instant, id: RequestId) {
+        let Some(entry) = self.requests.get_mut(&id) else { return };
+        if entry.reply.is_none() {
+            return self.forget(id);
+        }
+        let (stage, job) = (entry.stage, entry.job);
+        let error = Error::Timeout {
+            asked: entry.plan.asked().clone(),
+            stage,
+            job,
+            waited: now.saturating_duration_since(entry.submitted),
+        };
+        self.answer(now, id, Err(error));
+        match (stage, job) {
+            (Stage::Call, _) => self.settle_until(now + SETTLE, id),
+            (Stage::Job, Some(job)) => {
+                self.cancel_if_ours(id, job);
+                self.settle_until(now + SETTLE, id);
+            }
+            _ => self.forget(id),
+        }
+    }
+
+    fn settle_until(&mut self, until: Instant, id: RequestId) {
+        if let Some(entry) = self.requests.get_mut(&id) {
+            self.timers.remove(&(entry.deadline, id));
+            entry.deadline = until;
+            self.timers.insert((until, id));
+        }
+    }
+
+    /// Cancels a late create's own job, unless somebody else waits for it too.
+    fn cancel_if_ours(&mut self, id: RequestId, job: JobId) {
+        let ours = self.requests.get(&id).is_some_and(|entry| entry.plan.owns_its_job());
+        let waits = |id: &RequestId| self.requests.get(id).is_some_and(|entry| entry.reply.is_some());
+        if ours && self.link.is_up() && !self.jobs.waiters(job).iter().any(waits) {
+            self.push_send(Call::CancelJob(job), false);
+        }
+    }
+
+    fn advance(&mut self, now: Instant, id: RequestId, event: Event) {
+        let Some(entry) = self.requests.get_mut(&id) else { return };
+        if entry.reply.is_none() && !entry.settling {
+            return self.forget(id);
+        }
+        let since = now.saturating_duration_since(entry.marked);
+        match event {
+            Event::Inspected(_) => entry.times.verified += since,
+            Event::Answer(_) | Event::Refused(_) => entry.times.accepted += since,
+            Event::Job(..) => {}
+        }
+        entry.marked = now;
+        let step = entry.plan.advance(event);
+        self.take_step(now, id, step);
+    }
+
+    fn take_step(&mut self, now: Instant, id: RequestId, step: Step) {
+        match step {
+            Step::Call(call) => self.line_up(id, Some(call)),
+            Step::Inspect(inspection) => {
+                self.reach(id, Stage::Verify);
+                self.outputs.push_back(Output::Inspect(id, inspection));
+            }
+            Step::Finish(result) => {
+                self.answer(now, id, result);
+                self.forget(id);
+            }
+        }
+    }
+
+    /// Lets a request wait for room for its next call, or for its last one again where none is given.
+    fn line_up(&mut self, id: RequestId, next: Option<Call>) {
+        let Some(entry) = self.requests.get_mut(&id) else { return };
+        let half_way = entry.call.is_some();
+        if let Some(next) = next {
+            if next.makes_job() {
+                entry.job = None;
+            }
+            entry.call = Some(next);
+        }
+        let Some(call) = &entry.call else { return };
+        entry.place = Some(self.line.join(id, Lane::of(call), half_way));
+        self.reach(id, self.waiting_stage());
+    }
+
+    fn send_what_fits(&mut self, now: Instant) {
+        while self.manager_is_there() && self.in_flight.len() < self.window {
+            if let Some(job) = self.to_look.pop_front() {
+                self.look_at(job);
+                continue;
+            }
+            let room = Lane::ALL.map(|lane| self.has_room(lane));
+            let Some(id) = self.line.next(|lane| room[lane as usize]) else { return };
+            self.send(now, id);
+        }
+    }
+
+    /// Over the manager's own socket there is no bus whose limit could be passed.
+    fn has_room(&self, lane: Lane) -> bool {
+        let in_lane = |call: &&InFlight| matches!(call.purpose, Purpose::Request(_, of) if of == lane);
+        let under_way = self.jobs.under_way(lane) + self.in_flight.values().filter(in_lane).count();
+        self.link == Link::Direct || under_way < lane.most()
+    }
+
+    fn send(&mut self, now: Instant, id: RequestId) {
+        let Some(entry) = self.requests.get_mut(&id) else { return };
+        entry.place = None;
+        entry.times.queued += now.saturating_duration_since(entry.marked);
+        entry.marked = now;
+        let Some(call) = entry.call.clone() else { return };
+        let purpose = Purpose::Request(id, Lane::of(&call));
+        self.push_call(call, purpose);
+        self.reach(id, Stage::Call);
+    }
+
+    fn push_call(&mut self, call: Call, purpose: Purpose) {
+        let owner = self.link.owner().map(String::from);
+        let serial = self.push_send(call, true);
+        self.calls_sent += 1;
+        self.in_flight.insert(serial, InFlight { number: self.calls_sent, purpose, owner });
+    }
+
+    fn push_send(&mut self, call: Call, wants_reply: bool) -> u32 {
+        while self.next_serial == 0 || self.in_flight.contains_key(&self.next_serial) {
+            self.next_serial = self.next_serial.wrapping_add(1);
+        }
+        let serial = self.next_serial;
+        self.next_serial = serial.wrapping_add(1);
+        self.outputs.push_back(Output::Send { serial, call, wants_reply });
+        serial
+    }
+
+    fn reach(&mut self, id: RequestId, stage: Stage) {
+        if let Some(entry) = self.requests.get_mut(&id) {
+            entry.stage = stage;
+            if let Some(reply) = &entry.reply {
+                reply.reached(stage, entry.job);
+            }
+        }
+    }
+
+    fn answer(&mut self, now: Instant, id: RequestId, result: Result<Success, Error>) {
+        let Some(entry) = self.requests.get_mut(&id) else { return };
+        let Some(reply) = entry.reply.take() else { return };
+        self.stats.count(&result, now.saturating_duration_since(entry.submitted));
+        let times = entry.times;
+        self.outputs.push_back(Output::Deliver(reply, Answer { result, times }));
+    }
+
+    fn fail(&mut self, now: Instant, id: RequestId, error: Error) {
+        self.answer(now, id, Err(error));
+        self.forget(id);
+    }
+
+    fn forget(&mut self, id: RequestId) {
+        let Some(entry) = self.requests.remove(&id) else { return };
+        self.timers.remove(&(entry.deadline, id));
+        if let Some(place) = entry.place {
+            self.line.leave(place);
+        }
+        if let Some(job) = entry.job {
+            self.jobs.leave(job, id);
+            self.unsubscribe_if_settled();
+        }
+    }
+}
+
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod world;

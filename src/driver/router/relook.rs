@@ -1,0 +1,47 @@
+//! What became of a job whose end was not heard: asked of systemd again, after the connection or the manager
+//! was another for a while.
+//!
+//! A job asked for over an earlier connection goes on, but its JobRemoved is sent to a new connection only if
+//! that has subscribed; and one that ended in between is told to nobody.
+
+use crate::driver::plan::{get_state, property, says_run_is_over};
+use crate::job::{JobId, JobResult};
+use crate::systemd1::{self, BusError, Call, Verb};
+use crate::unit::Value;
+
+/// Asks whether a job is still there.
+pub(super) fn job_state(job: JobId) -> Call {
+    Call::Get { path: job.object_path(), interface: systemd1::JOB.into(), name: "State".into() }
+}
+
+/// Asks for the state of the unit that a call was about.
+pub(super) fn unit_state(call: &Call) -> Option<Call> {
+    match call {
+        Call::StartTransient { unit, .. } | Call::UnitJob { unit, .. } => Some(get_state(unit)),
+        Call::RunJob { path, .. } => {
+            let (interface, name) = (systemd1::UNIT.into(), "ActiveState".into());
+            Some(Call::Get { path: path.clone(), interface, name })
+        }
+        _ => None,
+    }
+}
+
+/// How the job of a call must have ended for the unit to be in the state that was read; `None` where the state
+/// leaves it open. (A restarted unit is active before and after.)
+pub(super) fn conclusion(call: &Call, state: &Result<Vec<Value>, BusError>) -> Option<JobResult> {
+    let state = match state {
+        Ok(values) => property(values.clone())?.as_str()?.to_string(),
+        Err(error) if says_run_is_over(error) => "inactive".into(),
+        Err(_) => return None,
+    };
+    let wanted: &[&str] = match call {
+        Call::StartTransient { .. } => &["active"],
+        Call::UnitJob { verb, .. } | Call::RunJob { verb, .. } => match verb {
+            Verb::Start => &["active"],
+            Verb::Stop => &["inactive", "failed"],
+            Verb::Restart => &[],
+        },
+        _ => &[],
+    };
+    wanted.contains(&state.as_str()).then_some(JobResult::Done)
+}

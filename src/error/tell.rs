@@ -1,0 +1,137 @@
+//! Errors in words: one line for people that ends with what can be done.
+
+use std::fmt;
+
+use super::{Error, Stage};
+
+impl Stage {
+    const fn told(self) -> &'static str {
+        match self {
+            Stage::Connect => "no connection to the manager yet, and nothing was sent",
+            Stage::Queued => "it still waited in line, and nothing was sent",
+            Stage::Call => "the call was sent and systemd has not answered",
+            Stage::Job => "systemd accepted it and its job is not over",
+            Stage::Verify => "its job is done and the kernel's side was still being checked",
+        }
+    }
+}
+
+impl Error {
+    /// What a person can do about it.
+    ///
+    /// ```
+    /// let error = unitwait::Scope::new("bad").check().unwrap_err();
+    /// assert!(!error.hint().is_empty());
+    /// ```
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Error::InvalidInput { .. } => "correct the request; nothing was sent",
+            Error::Connect { .. } => {
+                "see that the bus and systemd run and that the address is right; `unitwait doctor` tells"
+            }
+            Error::AccessDenied { .. } => {
+                "ask as root, use the user manager, or have the administrator allow it in polkit"
+            }
+            Error::UnitExists { .. } => "choose another name, stop that unit, or ask to join or replace it",
+            Error::NoSuchUnit { .. } => "it ended, was never started, or is misspelt",
+            Error::Superseded { .. } => "look the unit up again by its name if the new run is meant",
+            Error::NoSuchProcess { .. } => "the process ended before it could be placed; start it again",
+            Error::UnknownProperty { .. } => "leave the property out, or use a systemd that knows it",
+            Error::NoSuchJob { .. } => "it is over already",
+            Error::JobFailed { result, .. } => result.hint(),
+            Error::Timeout { stage: Stage::Connect | Stage::Queued, .. } => {
+                "nothing has changed: try again, with a longer deadline if the manager is busy"
+            }
+            Error::Timeout { .. } => "look at the unit before trying again: it may be there",
+            Error::Disconnected { stage: Stage::Connect | Stage::Queued, .. } => {
+                "nothing has changed: try again"
+            }
+            Error::Disconnected { .. } => "look at the unit before trying again: it may be there",
+            Error::Misplaced { .. } => {
+                "another program moves processes between control groups; find it, or place the processes again"
+            }
+            Error::Limit { .. } => {
+                "have the controller enabled or delegated here, ask for what the kernel can hold, or do without"
+            }
+            Error::NotDelegated { .. } => "create the unit with delegation, or replace it",
+            Error::WouldKill { .. } => "choose another name, or move the process out of that unit first",
+            Error::Forked => "open a manager after the fork",
+            Error::Closed { .. } => "open the manager again",
+            Error::System { .. } => "see the limits on descriptors, threads and memory",
+            Error::Dbus { .. } => "see the journal of systemd",
+            Error::Protocol { .. } => {
+                "something other than systemd may own the name `org.freedesktop.systemd1`"
+            }
+        }
+    }
+}
+
+fn list<T: fmt::Display>(f: &mut fmt::Formatter<'_>, items: &[T]) -> fmt::Result {
+    for (at, item) in items.iter().enumerate() {
+        write!(f, "{}{item}", if at == 0 { "" } else { ", " })?;
+    }
+    Ok(())
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.tell(f)?;
+        write!(f, " ({})", self.hint())
+    }
+}
+
+impl Error {
+    fn tell(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::InvalidInput { what, given, reason } => write!(f, "bad {what} {given:?}: {reason}"),
+            Error::Connect { address, reason } => write!(f, "could not connect to {address}: {reason}"),
+            Error::UnitExists { asked, state } => {
+                write!(f, "could not {asked}: a unit of that name exists")?;
+                state.as_ref().map_or(Ok(()), |state| write!(f, " and is {state}"))
+            }
+            Error::NoSuchUnit { asked } => write!(f, "could not {asked}: no such unit"),
+            Error::Superseded { asked, invocation } => {
+                write!(f, "could not {asked}: its run {invocation} is over and another has its name")
+            }
+            Error::NoSuchProcess { asked, pid: Some(pid) } => {
+                write!(f, "could not {asked}: there is no process {pid}")
+            }
+            Error::NoSuchProcess { asked, pid: None } => write!(f, "could not {asked}: a process has ended"),
+            Error::UnknownProperty { asked, property, message } => {
+                write!(f, "could not {asked}: systemd does not take property {property}: {message}")
+            }
+            Error::NoSuchJob { job } => write!(f, "there is no job {job}"),
+            Error::JobFailed { asked, job, result } => {
+                write!(f, "could not {asked}: job {job} ended as {result}")
+            }
+            Error::Timeout { asked, stage, job, waited } => {
+                write!(f, "could not {asked} by the deadline, after {waited:.1?}: {}", stage.told())?;
+                job.map_or(Ok(()), |job| write!(f, "; job {job}"))
+            }
+            Error::Disconnected { asked, stage, job } => {
+                write!(f, "could not {asked}: the connection ended; {}", stage.told())?;
+                job.map_or(Ok(()), |job| write!(f, "; job {job}"))
+            }
+            Error::Misplaced { asked, processes } => {
+                write!(f, "{asked}: done, and yet ")?;
+                list(f, processes)
+            }
+            Error::Limit { asked, gaps, released } => {
+                write!(f, "could not {asked} with the limits required: ")?;
+                list(f, gaps)?;
+                f.write_str(if *released { "; it was released again" } else { "; it may still be there" })
+            }
+            Error::NotDelegated { asked } => write!(f, "could not {asked}: the unit is not delegated"),
+            Error::WouldKill { asked, pid } => {
+                write!(f, "could not {asked}: to replace the unit would kill process {pid}, which runs in it")
+            }
+            Error::Forked => f.write_str("the manager belongs to the process that opened it, before a fork"),
+            Error::Closed { reason } => write!(f, "the manager's thread is gone: {reason}"),
+            Error::System { doing, source } => write!(f, "could not {doing}: {source}"),
+            Error::AccessDenied { asked, name, message } | Error::Dbus { asked, name, message } => {
+                write!(f, "could not {asked}: {message} [{name}]")
+            }
+            Error::Protocol { asked, reason } => write!(f, "could not {asked}: {reason}"),
+        }
+    }
+}

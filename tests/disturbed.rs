@@ -1,0 +1,141 @@
+//! A real systemd that is silent, loses its bus, or is replaced while requests are under way.
+//!
+//! Run by `scripts/test`, in a sandbox of its own: each test disturbs all that use the manager, so they take turns.
+
+mod support;
+
+use std::fs;
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use support::{AT_ONCE, LONG, Sleeper, eventually, group_of, in_sandbox, manager, name, state};
+use unitwait::{Deadline, Error, Manager, Scope, Stage};
+
+fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    in_sandbox();
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The sandbox's PID 1, stopped until this is dropped.
+struct Silence;
+
+impl Silence {
+    fn fall() -> Silence {
+        control("stop");
+        Silence
+    }
+}
+
+impl Drop for Silence {
+    fn drop(&mut self) {
+        control("cont");
+    }
+}
+
+fn control(verb: &str) {
+    let ctl = std::env::var_os("UNITWAIT_SANDBOX_CTL").expect("this is the sandbox");
+    assert!(Command::new(ctl).arg(verb).status().expect("ctl starts").success(), "{verb}");
+}
+
+fn systemctl(verb: &str) {
+    assert!(Command::new("systemctl").arg(verb).status().expect("systemctl starts").success(), "{verb}");
+}
+
+#[test]
+fn a_silent_manager_holds_nobody_past_the_deadline_and_what_was_late_is_settled() {
+    let _alone = alone();
+    manager();
+    let one_call = Manager::builder().window(1).open(LONG).unwrap();
+    let (sent, queued) = (Sleeper::new(), Sleeper::new());
+    let names = [name("silent-sent"), name("silent-queued")];
+    let silence = Silence::fall();
+    let begun = Instant::now();
+    let deadline = begun + Duration::from_millis(500);
+    let submit = |unit: &str, sleeper: &Sleeper| {
+        one_call.submit(&Scope::new(unit).pid(sleeper.pid()), deadline).expect("submitted")
+    };
+    let tickets = [submit(&names[0], &sent), submit(&names[1], &queued)];
+    let errors = tickets.map(|ticket| ticket.wait(Deadline::Default).unwrap_err());
+    assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
+    assert!(errors.iter().all(Error::is_timeout), "{errors:?}");
+    assert_eq!(errors.each_ref().map(Error::stage), [Some(Stage::Call), Some(Stage::Queued)]);
+    drop(silence);
+    eventually("what was late is settled", || {
+        let stats = one_call.stats().unwrap();
+        (stats.requests, stats.queued, stats.in_flight, stats.settling) == (0, 0, 0, 0)
+    });
+    // The one that was sent is either cancelled or stands with its process; the other was never asked for.
+    let stands = state(&one_call, &names[0]) == "active";
+    assert_eq!(group_of(sent.pid()).ends_with(&names[0]), stands);
+    assert!(one_call.list_units(&[&names[1]], LONG).unwrap().is_empty());
+    assert!(sent.lives() && queued.lives());
+}
+
+/// The processes of the system bus, by its control group.
+fn bus_processes(manager: &Manager) -> Vec<Pid> {
+    let group = manager.property("dbus.service", "ControlGroup", LONG).unwrap();
+    let procs = manager.layout().path(group.as_str().unwrap()).join("cgroup.procs");
+    let listed = fs::read_to_string(procs).unwrap();
+    listed.lines().map(|pid| Pid::from_raw(pid.parse().unwrap())).collect()
+}
+
+#[test]
+fn a_bus_that_dies_in_the_midst_of_a_call_is_told_at_once_and_the_handle_works_again() {
+    let _alone = alone();
+    let manager = manager();
+    let bus = bus_processes(&manager);
+    assert!(!bus.is_empty());
+    let sleeper = Sleeper::new();
+    let unit = name("bus-died");
+    let silence = Silence::fall();
+    let ticket = manager.submit(&Scope::new(&unit).pid(sleeper.pid()), LONG).unwrap();
+    eventually("the call is sent", || manager.stats().unwrap().in_flight == 1);
+    let begun = Instant::now();
+    for process in bus {
+        let _ = kill(process, Signal::SIGKILL);
+    }
+    let error = ticket.wait(Deadline::Default).unwrap_err();
+    assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
+    assert!(matches!(error, Error::Disconnected { stage: Stage::Call, .. }), "{error:?}");
+    drop(silence);
+    // Until the new bus is up and systemd is on it, each try is answered, with why there is no manager to ask.
+    let mut refusals = 0;
+    eventually("the same handle reaches the manager over the new bus", || {
+        match manager.property("dbus.service", "ActiveState", Duration::from_secs(5)) {
+            Ok(_) => true,
+            Err(Error::Connect { .. } | Error::Disconnected { .. } | Error::Timeout { .. }) => {
+                refusals += 1;
+                false
+            }
+            Err(other) => panic!("after {refusals} refusals: {other:?}"),
+        }
+    });
+    let scope = Scope::new(name("bus-back")).pid(sleeper.pid());
+    manager.create_scope(&scope, LONG).expect("all is well again").stop(LONG).unwrap();
+    assert!(!sleeper.lives());
+}
+
+#[test]
+fn no_job_is_lost_while_the_manager_reloads_or_is_replaced() {
+    let _alone = alone();
+    for verb in ["daemon-reload", "daemon-reexec"] {
+        let manager = manager();
+        let stubborn = Sleeper::stubborn();
+        let scope = Scope::new(name(verb)).pid(stubborn.pid()).timeout_stop(Duration::from_secs(2));
+        let active = manager.create_scope(&scope, LONG).unwrap();
+        std::thread::scope(|threads| {
+            let stop = threads.spawn(|| active.stop(LONG));
+            eventually("the stop is a job", || {
+                active.property("ActiveState", LONG).unwrap().as_str() == Some("deactivating")
+            });
+            systemctl(verb);
+            let stopped = stop.join().unwrap();
+            assert!(stopped.is_ok(), "{verb}: {stopped:?}");
+        });
+        assert!(!stubborn.lives(), "{verb}");
+    }
+}

@@ -1,0 +1,118 @@
+//! What the tests against a real systemd share: the sandbox they need, processes to place, and what the kernel says.
+
+#![allow(dead_code, reason = "each test target uses a part of it")]
+
+pub mod elsewhere;
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use unitwait::{KillWhom, Manager};
+
+/// A deadline that is never to be reached.
+pub const LONG: Duration = Duration::from_secs(30);
+
+/// What is answered at once is answered well before this, however busy the machine, and long before [`LONG`].
+pub const AT_ONCE: Duration = Duration::from_secs(10);
+
+pub fn in_sandbox() {
+    assert!(
+        std::env::var_os("UNITWAIT_SANDBOX").is_some(),
+        "this test needs a real systemd: run it through `scripts/test`, or `scripts/sandbox -- cargo test`"
+    );
+}
+
+pub fn manager() -> Manager {
+    in_sandbox();
+    Manager::system().expect("the sandbox's systemd answers")
+}
+
+/// A process that does nothing, killed and reaped at the end of its test.
+pub struct Sleeper(Child);
+
+impl Sleeper {
+    pub fn new() -> Sleeper {
+        Sleeper(Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().expect("sleep starts"))
+    }
+
+    /// One that only SIGKILL ends.
+    pub fn stubborn() -> Sleeper {
+        let mut child = Command::new("sh")
+            .args(["-c", "trap '' TERM; echo ready; exec sleep 600"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("sh starts");
+        let mut ready = [0; 6];
+        child.stdout.take().expect("it is piped").read_exact(&mut ready).expect("the signal is ignored now");
+        Sleeper(child)
+    }
+
+    /// One of an ordinary user's.
+    pub fn of_user(uid: u32) -> Sleeper {
+        let mut command = Command::new("sleep");
+        Sleeper(command.arg("600").stdin(Stdio::null()).uid(uid).gid(uid).spawn().expect("sleep starts"))
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Whether it runs; one that has ended and is not reaped does not.
+    pub fn lives(&self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("it is not reaped yet");
+        !stat.contains(") Z ")
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A scope's name that no other test has.
+pub fn name(stem: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("{stem}-{}-{}.scope", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+pub fn hybrid() -> bool {
+    std::env::var("UNITWAIT_SANDBOX_CGROUP").is_ok_and(|layout| layout == "hybrid")
+}
+
+/// Where systemd's own hierarchy has a process, read apart from the library.
+pub fn group_of(pid: u32) -> String {
+    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("the process lives");
+    // A host with v1 hierarchies shows them to every process, mounted in the sandbox or not.
+    let hierarchy = if hybrid() { "name=systemd:" } else { "0::" };
+    let line = groups.lines().find_map(|line| line.split_once(hierarchy));
+    line.expect("systemd's hierarchy is there").1.to_string()
+}
+
+/// A unit's `ActiveState`; a unit that is not loaded is `inactive`.
+pub fn state(manager: &Manager, unit: &str) -> String {
+    let state = manager.property(unit, "ActiveState", LONG).expect("the state can be read");
+    state.as_str().expect("it is a text").to_string()
+}
+
+/// Waits, within reason, for what nothing tells of: systemd forgets units in its own time.
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + LONG;
+    while !holds() {
+        assert!(Instant::now() < end, "{what}: still not so after {LONG:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Ends a unit for a test that no longer needs it.
+pub fn clear_away(manager: &Manager, unit: &str) {
+    let _ = manager.kill_unit(unit, KillWhom::All, 9, LONG);
+    let _ = manager.stop_unit(unit, LONG);
+    let _ = manager.reset_failed(unit, LONG);
+}
