@@ -1,0 +1,190 @@
+//! What is done to units that are there: `stop`, `kill`, `status` and `list`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+
+use serde_json::{Map, Value as Json, json};
+use unitwait::{Deadline, Manager, UnitJob, Value};
+
+use crate::args;
+use crate::failure::Failure;
+use crate::name::with_suffix;
+use crate::output::{log_stages, stages_json, value_json};
+use crate::session::Session;
+
+/// The limits worth a line in `status`, where they are set.
+const LIMITS: [&str; 14] = [
+    "MemoryMax",
+    "MemoryHigh",
+    "MemoryLow",
+    "MemorySwapMax",
+    "TasksMax",
+    "CPUQuotaPerSecUSec",
+    "CPUWeight",
+    "IOWeight",
+    "AllowedCPUs",
+    "AllowedMemoryNodes",
+    "Delegate",
+    "RuntimeMaxUSec",
+    "MemoryCurrent",
+    "TasksCurrent",
+];
+
+/// Asks for all at once, so that the slowest alone says how long it takes.
+pub fn stop(session: &Session, names: &[String]) -> Result<(), Failure> {
+    let manager = session.open()?;
+    let units = scopes(names);
+    let submit = |unit: &String| manager.submit(&UnitJob::stop(unit.as_str()), session.deadline());
+    let tickets: Vec<_> = units.iter().map(submit).collect();
+    let (mut lines, mut stopped, mut failures) = (String::new(), Vec::new(), Vec::new());
+    for (unit, ticket) in units.iter().zip(tickets) {
+        match ticket.and_then(|ticket| ticket.wait(Deadline::Default)) {
+            Ok(job) => {
+                log_stages(unit, job.times);
+                let _ = writeln!(lines, "{unit} stopped");
+                stopped.push(json!({"unit": unit, "job": job.id.get(), "stages": stages_json(job.times)}));
+            }
+            Err(error) => failures.push(error.into()),
+        }
+    }
+    report(session, lines, stopped, failures)
+}
+
+pub fn kill(session: &Session, asked: &args::Kill) -> Result<(), Failure> {
+    let manager = session.open()?;
+    let (mut lines, mut killed, mut failures) = (String::new(), Vec::new(), Vec::new());
+    for unit in scopes(&asked.units.units) {
+        match manager.kill_unit(&unit, asked.kill_whom.into(), asked.signal, session.deadline()) {
+            Ok(()) => {
+                let _ = writeln!(lines, "{unit} sent signal {}", asked.signal);
+                killed.push(json!({"unit": unit, "signal": asked.signal}));
+            }
+            Err(error) => failures.push(error.into()),
+        }
+    }
+    report(session, lines, killed, failures)
+}
+
+pub fn status(session: &Session, names: &[String]) -> Result<(), Failure> {
+    let manager = session.open()?;
+    let (mut blocks, mut shown, mut failures) = (Vec::new(), Vec::new(), Vec::new());
+    for unit in scopes(names) {
+        match look(&manager, &unit, session.deadline()) {
+            Ok(status) => {
+                blocks.push(block(&status));
+                shown.push(Json::Object(status));
+            }
+            Err(failure) => failures.push(failure),
+        }
+    }
+    report(session, blocks.join("\n"), shown, failures)
+}
+
+pub fn list(session: &Session, patterns: &[String]) -> Result<(), Failure> {
+    let manager = session.open()?;
+    let mut patterns: Vec<&str> = patterns.iter().map(String::as_str).collect();
+    if patterns.is_empty() {
+        patterns = vec!["*.scope", "*.slice"];
+    }
+    let mut units = manager.list_units(&patterns, session.deadline())?;
+    units.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    let width = units.iter().map(|unit| unit.name.len()).max().unwrap_or(0);
+    let mut lines = String::new();
+    for unit in &units {
+        let state = format!("{}/{}", unit.active_state, unit.sub_state);
+        let _ = writeln!(lines, "{:width$}  {state:18}  {}", unit.name, unit.description);
+    }
+    let json = units.iter().map(|unit| {
+        json!({
+            "unit": unit.name, "description": unit.description, "load_state": unit.load_state,
+            "active_state": unit.active_state, "sub_state": unit.sub_state, "object_path": unit.object_path,
+        })
+    });
+    report(session, lines, json.collect(), Vec::new())
+}
+
+pub fn scopes(names: &[String]) -> Vec<String> {
+    names.iter().map(|name| with_suffix(name, ".scope")).collect()
+}
+
+/// What was done goes out even where something else failed.
+pub fn report(
+    session: &Session,
+    text: String,
+    units: Vec<Json>,
+    failures: Vec<Failure>,
+) -> Result<(), Failure> {
+    if !units.is_empty() || failures.is_empty() {
+        session.output.result(|| json!({ "units": units }), || text)?;
+    }
+    Failure::all(failures)
+}
+
+fn look(manager: &Manager, unit: &str, deadline: Deadline) -> Result<Map<String, Json>, Failure> {
+    let all = manager.properties(unit, deadline)?;
+    let text = |name: &str| all.get(name).and_then(Value::as_str).unwrap_or_default();
+    if text("LoadState") == "not-found" {
+        return Err(Failure::NotLoaded { unit: unit.into() });
+    }
+    let group = text("ControlGroup");
+    let mut status = Map::new();
+    let mut put = |key: &str, value: Json| status.insert(key.into(), value);
+    put("unit", unit.into());
+    put("description", text("Description").into());
+    put("load_state", text("LoadState").into());
+    put("active_state", text("ActiveState").into());
+    put("sub_state", text("SubState").into());
+    put("result", text("Result").into());
+    put("control_group", group.into());
+    let invocation = all.get("InvocationID").map(Value::to_string).filter(|id| !id.is_empty());
+    put("invocation_id", invocation.into());
+    put("pids", pids(manager, group).into());
+    put("limits", limits(&all).into());
+    Ok(status)
+}
+
+/// The processes in the unit's own control group, those in groups below it left out; `None` where it has none.
+fn pids(manager: &Manager, group: &str) -> Option<Vec<u32>> {
+    // The empty path would be the root's.
+    let path = Some(group).filter(|group| !group.is_empty()).map(|group| manager.layout().path(group))?;
+    let text = fs::read_to_string(path.join("cgroup.procs")).ok()?;
+    Some(text.lines().filter_map(|line| line.parse().ok()).collect())
+}
+
+fn limits(all: &BTreeMap<String, Value>) -> Map<String, Json> {
+    let set = |name: &str, value: &Value| match value {
+        Value::U64(0) => name != "MemoryLow",
+        Value::U64(u64::MAX) | Value::Bool(false) => false,
+        Value::Array(_, items) => !items.is_empty(),
+        _ => true,
+    };
+    let there = LIMITS.iter().filter_map(|name| Some((*name, all.get(*name)?)));
+    there
+        .filter(|(name, value)| set(name, value))
+        .map(|(name, value)| (name.to_string(), value_json(value)))
+        .collect()
+}
+
+/// One unit for people.
+fn block(status: &Map<String, Json>) -> String {
+    let text = |key: &str| status.get(key).and_then(Json::as_str).unwrap_or("none");
+    let mut out = String::new();
+    let mut line = |name: &str, value: &str| {
+        let _ = writeln!(out, "  {name:14} {value}");
+    };
+    line("state", &format!("{} ({}), {}", text("active_state"), text("sub_state"), text("load_state")));
+    line("result", text("result"));
+    line("control group", text("control_group"));
+    line("invocation", text("invocation_id"));
+    let pids: Vec<String> = items(status.get("pids")).iter().map(Json::to_string).collect();
+    line("processes", if pids.is_empty() { "none".into() } else { pids.join(" ") }.as_str());
+    for (name, value) in status.get("limits").and_then(Json::as_object).into_iter().flatten() {
+        line(name, &value.as_str().map_or_else(|| value.to_string(), str::to_string));
+    }
+    format!("{}: {}\n{out}", text("unit"), text("description"))
+}
+
+fn items(value: Option<&Json>) -> &[Json] {
+    value.and_then(Json::as_array).map_or(&[], Vec::as_slice)
+}

@@ -1,0 +1,105 @@
+//! The command `unitwait`: the library's promises for shells and scripts, with an exit status for each way to fail.
+
+mod args;
+mod audit;
+mod create;
+mod doctor;
+mod failure;
+mod inspect;
+mod interrupt;
+mod name;
+mod output;
+mod property;
+mod run;
+mod session;
+
+use std::env;
+use std::io::Write;
+use std::panic::catch_unwind;
+use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use clap::Parser;
+use log::LevelFilter;
+
+use crate::args::{Arguments, Command};
+use crate::failure::{Failure, status};
+use crate::output::{Output, milliseconds};
+use crate::session::Session;
+
+fn main() -> ExitCode {
+    // A panic is a fault of this program; Rust's own status for it, 101, would pass for the command's.
+    catch_unwind(|| ExitCode::from(speak())).unwrap_or(ExitCode::from(status::INTERNAL))
+}
+
+fn speak() -> u8 {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(refusal) => return refuse(&refusal),
+    };
+    let output = Output::new(&arguments.global);
+    start_log(arguments.global.verbose);
+    match obey(arguments, output) {
+        Ok(()) => 0,
+        Err(failure) => {
+            output.failure(&failure);
+            failure.exit_status()
+        }
+    }
+}
+
+fn obey(arguments: Arguments, output: Output) -> Result<(), Failure> {
+    let session = Session::new(&arguments.global, output)?;
+    match &arguments.command {
+        Command::Run(asked) => run::run(&session, asked),
+        Command::Create(asked) => create::create(&session, asked),
+        Command::Stop(asked) => inspect::stop(&session, &asked.units),
+        Command::Kill(asked) => inspect::kill(&session, asked),
+        Command::Status(asked) => inspect::status(&session, &asked.units),
+        Command::Audit(asked) => audit::audit(&session, &asked.units),
+        Command::List(asked) => inspect::list(&session, &asked.patterns),
+        Command::Doctor => doctor::doctor(&session),
+    }
+}
+
+/// What clap would not take, and also `--help` and `--version`, which it tells in the same way.
+fn refuse(refusal: &clap::Error) -> u8 {
+    if !refusal.use_stderr() {
+        // Whoever closed the pipe has read enough of it.
+        let _ = refusal.print();
+        return 0;
+    }
+    // The arguments are not parsed, so whether JSON is wanted has to be seen in them as they are.
+    if env::args_os().skip(1).take_while(|argument| argument != "--").any(|argument| argument == "--json") {
+        let text = refusal.to_string();
+        let reason = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        Output::JSON.failure(&Failure::Usage(reason.into()));
+    } else {
+        let _ = refusal.print();
+    }
+    status::USAGE
+}
+
+/// The library's log, silent unless asked for: its warnings are in the errors too.
+fn start_log(verbose: bool) {
+    let begun = Instant::now();
+    let mut builder = env_logger::Builder::new();
+    builder.filter_level(LevelFilter::Off);
+    if verbose {
+        builder.filter_module("unitwait", LevelFilter::Debug);
+    }
+    builder.parse_env("UNITWAIT_LOG");
+    let last = Mutex::new(String::new());
+    builder.format(move |to, record| {
+        let line = record.args().to_string();
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        // To open a manager takes two requests side by side, whose stages would be told twice.
+        if *last != line {
+            writeln!(to, "unitwait: [{:>9}] {line}", milliseconds(begun.elapsed()))?;
+            *last = line;
+        }
+        Ok(())
+    });
+    builder.init();
+}

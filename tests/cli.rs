@@ -1,0 +1,494 @@
+//! The command on the real systemd, in the sandbox: its exit statuses, its objects, and what it leaves to CMD.
+//!
+//! Outside of the sandbox every test here fails and says so.
+
+use std::ffi::OsString;
+use std::fs::{self, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, Stdio};
+use std::sync::{OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+#[path = "cli/sandbox.rs"]
+mod sandbox;
+
+use sandbox::{
+    SILENT, Silence, Sleeper, UNITWAIT, group_in, hybrid, name, object, run, stderr, stdout, unitwait,
+};
+
+const NOBODY: u32 = 65534;
+
+#[test]
+fn a_command_is_in_its_scope_from_its_first_instruction() {
+    for _ in 0..20 {
+        let unit = name("first");
+        let short = unit.strip_suffix(".scope").unwrap();
+        let output = run(["run", "--unit", short, "--slice", "clifirst", "cat", "/proc/self/cgroup"]);
+        assert_eq!(group_in(stdout(&output)), format!("/clifirst.slice/{unit}"));
+        assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""));
+    }
+    let unnamed = run(["run", "cat", "/proc/self/cgroup"]);
+    assert!(group_in(stdout(&unnamed)).ends_with(".scope"), "{unnamed:?}");
+}
+
+#[test]
+fn a_command_ends_as_it_ends() {
+    let code = run(["run", "--", "sh", "-c", "exit 7"]);
+    assert_eq!((code.status.code(), stderr(&code)), (Some(7), ""));
+    let killed = run(["run", "--", "sh", "-c", "kill -9 $$"]);
+    assert_eq!(killed.status.signal(), Some(9));
+}
+
+#[test]
+fn what_run_has_to_say_leaves_stdout_to_the_command() {
+    let unit = name("aside");
+    let json = run(["run", "--json", "--unit", &unit, "echo", "mine"]);
+    assert_eq!((stdout(&json), object(&json.stderr)["unit"].as_str()), ("mine\n", Some(&*unit)));
+
+    // Another name: systemd notices a moment later that a scope's last process has ended.
+    let unit = name("aside");
+    let told = run(["run", "-v", "--unit", &unit, "echo", "mine"]);
+    assert_eq!(stdout(&told), "mine\n");
+    let scope = format!("create scope {unit}: ");
+    let stages: Vec<&str> =
+        stderr(&told).lines().filter_map(|line| Some(line.split_once(&scope)?.1)).collect();
+    assert_eq!(stages, ["queued", "call", "job", "verify"], "{told:?}");
+    assert!(stderr(&told).lines().last().unwrap().contains("accepted "), "the time of each: {told:?}");
+    let logged = unitwait().args(["run", "true"]).env("UNITWAIT_LOG", "debug").output().unwrap();
+    assert!(stderr(&logged).contains(": verify\n"), "{logged:?}");
+}
+
+/// Open files, signal mask and dispositions (the harness ignores SIGPIPE), limits, environment, directory.
+#[test]
+fn a_command_finds_what_it_would_find_without_unitwait() {
+    let look = "ls /proc/self/fd; cat /proc/self/limits; env; pwd";
+    let seen = |before: &[&str], script: &str| {
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' HUP USR1; exec \"$@\"", "sh"]).args(before).args(["sh", "-c", script]);
+        let output = command.env("MARK", "kept").current_dir("/").output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        stdout(&output).to_string()
+    };
+    unitwait();
+    let through = [UNITWAIT, "run", "-p", "TasksMax=50", "--"];
+    let (found, expected) = (seen(&through, look), seen(&["env"], look));
+    assert_eq!(found, expected);
+    assert!(found.contains("MARK=kept"), "{found}");
+    let signals = "grep -E '^Sig(Blk|Ign)' /proc/self/status";
+    let (found, expected) = (seen(&through, signals), seen(&["env"], signals));
+    assert_eq!(signal_sets(&found), signal_sets(&expected));
+}
+
+/// Without 32 and 33, which are the C library's own.
+fn signal_sets(status: &str) -> Vec<u64> {
+    let sets =
+        status.lines().map(|line| u64::from_str_radix(line.split_whitespace().nth(1).unwrap(), 16).unwrap());
+    let sets: Vec<u64> = sets.map(|set| set & !(0b11 << 31)).collect();
+    assert_eq!(sets.len(), 2, "{status}");
+    sets
+}
+
+#[test]
+fn limits_are_in_the_kernels_files_or_told_on_stderr() {
+    let limits = ["-p", "MemoryMax=64M", "-p", "TasksMax=20", "-p", "CPUQuota=50%"];
+    let look =
+        "cd /sys/fs/cgroup; cat memory/$0/memory.limit_in_bytes pids/$0/pids.max cpu/$0/cpu.cfs_quota_us";
+    let unit = name("limits");
+    let arguments = ["run", "--unit", &unit, "--slice", "clilimits.slice"];
+    let group = format!("clilimits.slice/{unit}");
+    let output = run(arguments.into_iter().chain(limits).chain(["--", "sh", "-c", look, &group]));
+    if hybrid() {
+        assert_eq!((stdout(&output), stderr(&output)), ("67108864\n20\n50000\n", ""));
+    } else {
+        // The host binds its controllers to v1, so the unified sandbox has none of these to give.
+        let missing = stderr(&output).lines().filter(|line| line.starts_with("unitwait: warning: ")).count();
+        let there = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap();
+        let kept = there.split(' ').filter(|name| ["memory", "pids", "cpu"].contains(&name.trim())).count();
+        assert_eq!(missing + kept, 3, "{output:?}");
+    }
+    // No machine has that CPU, so that no kernel can hold the limit, whatever its controllers.
+    let required = run(["run", "--json", "--require-limits", "-p", "AllowedCPUs=8000", "echo", "it ran"]);
+    let error = &object(&required.stderr)["error"];
+    assert_eq!((required.status.code(), error["kind"].as_str()), (Some(71), Some("limit")), "{error}");
+    assert_eq!(stdout(&required), "");
+}
+
+#[test]
+fn a_command_is_who_it_is_told_to_be() {
+    unitwait();
+    // The sandbox's /etc is a copy.
+    let mut groups = OpenOptions::new().append(true).open("/etc/group").unwrap();
+    writeln!(groups, "cli-test:x:54321:nobody").unwrap();
+    let whole = run(["run", "--uid", "nobody", "--", "sh", "-c", "id -u; id -g; id -G"]);
+    assert_eq!(stdout(&whole), "65534\n65534\n65534 54321\n", "{whole:?}");
+    let mixed = run(["run", "--uid", "65534", "--gid", "daemon", "--", "sh", "-c", "id -u; id -g; id -G"]);
+    assert_eq!(stdout(&mixed), "65534\n1\n1 54321\n", "{mixed:?}");
+    let group = run(["run", "--gid", "54321", "--", "sh", "-c", "id -u; id -G; cat /proc/self/cgroup"]);
+    assert!(stdout(&group).starts_with("0\n54321\n"), "{group:?}");
+    assert!(group_in(stdout(&group)).ends_with(".scope"), "{group:?}");
+    let unknown = run(["run", "--uid", "nobody-at-all", "true"]);
+    assert_eq!(unknown.status.code(), Some(65), "{unknown:?}");
+}
+
+#[test]
+fn other_bytes_than_text_reach_the_command_and_are_refused_elsewhere() {
+    let raw = OsString::from_vec(vec![b'a', 0xff, 0xfe]);
+    let mut command = unitwait();
+    let echoed = command.args(["run", "--", "printf", "%s"]).arg(&raw).output().unwrap();
+    assert_eq!((echoed.stdout.as_slice(), echoed.status.code()), (raw.as_bytes(), Some(0)));
+    for before in [&["run", "--unit"][..], &["run", "-p"], &["run", "--uid"], &["stop"], &["list"]] {
+        let refused = unitwait().args(before).arg(&raw).arg("--json").output().unwrap();
+        let error = &object(&refused.stderr)["error"];
+        assert_eq!(refused.status.code(), Some(64), "{before:?}: {refused:?}");
+        assert!(error["message"].as_str().unwrap().contains("not UTF-8"), "{error}");
+    }
+}
+
+/// Each as a line for people and as an object for programs, with the same status.
+#[test]
+fn each_failure_has_its_exit_status_and_its_kind() {
+    let sleeper = Sleeper::new();
+    let (taken, plain) = (name("taken"), sleeper.pid());
+    assert!(run(["create", "--unit", &taken, "--pid", &plain]).status.success());
+    let mut ended = Command::new("true").spawn().unwrap();
+    let dead = ended.id().to_string();
+    ended.wait().unwrap();
+    let long = format!("{}.scope", "a".repeat(250));
+    let cases: &[(&[&str], i32, &str)] = &[
+        (&["run"], 64, "usage"),
+        (&["run", "--bogus", "true"], 64, "usage"),
+        (&["frobnicate"], 64, "usage"),
+        (&["create", "--unit", "cli-bad"], 64, "usage"),
+        (&["create", "--pid", "one"], 64, "usage"),
+        (&["--user", "list", "--private"], 64, "usage"),
+        (&["--timeout", "soon", "list"], 64, "usage"),
+        (&["kill", "--signal", "NONE", "x"], 64, "usage"),
+        (&["run", "--unit", "", "true"], 65, "invalid_input"),
+        (&["run", "--unit", &long, "true"], 65, "invalid_input"),
+        (&["run", "--unit", "cli-bad/x", "true"], 65, "invalid_input"),
+        (&["run", "--unit", "cli-bäd", "true"], 65, "invalid_input"),
+        (&["run", "--unit", "cli-bad.service", "true"], 65, "invalid_input"),
+        (&["run", "--unit", "cli-bad.socks", "true"], 65, "invalid_input"),
+        (&["run", "--slice", "cli-bad-.slice", "true"], 65, "invalid_input"),
+        (&["run", "--unit", "cli-bad", "-p", "MemoryMax=lots", "true"], 65, "invalid_input"),
+        (&["run", "--unit", "cli-bad", "-p", "MemoryMax", "true"], 65, "invalid_input"),
+        (&["create", "--unit", "cli-bad", "--pid", "0"], 65, "invalid_input"),
+        (&["create", "--unit", "cli-bad", "--pid", "-5"], 65, "invalid_input"),
+        (&["create", "--unit", "cli-bad", "--pid", "9999999999"], 65, "invalid_input"),
+        (&["create", "--unit", "cli-bad", "--pid", &plain, &dead], 65, "no_such_process"),
+        (&["kill", "--signal", "99", &taken], 65, "invalid_input"),
+        (&["--address", "nonsense", "list"], 65, "invalid_input"),
+        (&["--address", "unix:path=/nonexistent", "list"], 69, "connect"),
+        (&["--address", "unix:path=/nonexistent", "run", "true"], 69, "connect"),
+        (&["stop", "cli-none"], 71, "no_such_unit"),
+        (&["kill", "cli-none"], 71, "no_such_unit"),
+        (&["status", "cli-none"], 71, "no_such_unit"),
+        (&["audit", "cli-none"], 71, "no_such_unit"),
+        (&["create", "--unit", &taken, "--pid", &plain], 73, "unit_exists"),
+        (&["run", "--unit", &taken, "true"], 73, "unit_exists"),
+        (&["run", "--unit", &taken, "--on-exists", "join", "true"], 73, "not_delegated"),
+        (&["run", "--timeout", "0", "true"], 75, "timeout"),
+        (&["stop", &taken, "--timeout", "0"], 75, "timeout"),
+        (&["run", "/"], 126, "command_not_executable"),
+        (&["run", "/etc/passwd"], 126, "command_not_executable"),
+        (&["run", "cli-no-such-command"], 127, "command_not_found"),
+        (&["run", ""], 127, "command_not_found"),
+    ];
+    for (arguments, status, kind) in cases {
+        let text = run(*arguments);
+        assert_eq!(text.status.code(), Some(*status), "{arguments:?}: {text:?}");
+        assert!(!stderr(&text).is_empty() && stdout(&text).is_empty(), "{arguments:?}: {text:?}");
+        let json = run(["--json"].iter().chain(*arguments));
+        assert_eq!(json.status.code(), Some(*status), "{arguments:?}: {json:?}");
+        let error = &object(&json.stderr)["error"];
+        assert_eq!((error["kind"].as_str(), error["status"].as_i64()), (Some(*kind), Some((*status).into())));
+        assert!(
+            !error["message"].as_str().unwrap().is_empty() && !error["hint"].as_str().unwrap().is_empty()
+        );
+    }
+    let left = object(&run(["--json", "list", "cli-bad*", "a*"]).stdout);
+    assert_eq!(left["units"].as_array().unwrap().len(), 0, "{left}");
+    assert!(run(["stop", &taken]).status.success());
+}
+
+/// The command for others than root, to whom the place where it was built may be closed.
+fn unitwait_as(uid: u32) -> Command {
+    unitwait();
+    static COPY: OnceLock<String> = OnceLock::new();
+    let copy = COPY.get_or_init(|| {
+        let copy = format!("/run/unitwait-{}", std::process::id());
+        // By another process: a child that a test starts meanwhile would inherit the open file, and keep it busy.
+        assert!(Command::new("cp").args([UNITWAIT, &copy]).status().unwrap().success());
+        copy
+    });
+    let mut command = Command::new(copy);
+    command.uid(uid).gid(uid);
+    command
+}
+
+#[test]
+fn who_may_not_is_told_so_with_77() {
+    let refused = unitwait_as(NOBODY).args(["--json", "run", "true"]).output().unwrap();
+    let error = &object(&refused.stderr)["error"];
+    assert_eq!((refused.status.code(), error["kind"].as_str()), (Some(77), Some("access_denied")), "{error}");
+    assert!(error["dbus_name"].as_str().unwrap().starts_with("org.freedesktop.DBus.Error."), "{error}");
+}
+
+/// The sandbox has a user manager only where it was booted with `--user`, as `scripts/test` does.
+#[test]
+fn the_users_own_manager_is_used_or_missed_with_advice() {
+    let uid = std::env::var("UNITWAIT_SANDBOX_UID").map_or(NOBODY, |uid| uid.parse().unwrap());
+    let runtime = std::env::var("UNITWAIT_SANDBOX_RUNTIME_DIR").unwrap_or_else(|_| "/nonexistent".into());
+    let ask = |arguments: &[&str]| {
+        let mut command = unitwait_as(uid);
+        command.arg("--user").args(arguments).env("XDG_RUNTIME_DIR", &runtime);
+        command.env_remove("DBUS_SESSION_BUS_ADDRESS").output().unwrap()
+    };
+    let (run, doctor) = (ask(&["run", "cat", "/proc/self/cgroup"]), ask(&["doctor"]));
+    if uid == NOBODY {
+        assert_eq!((run.status.code(), doctor.status.code()), (Some(69), Some(69)), "{run:?} {doctor:?}");
+        assert!(stdout(&doctor).contains("XDG_RUNTIME_DIR"), "{doctor:?}");
+    } else {
+        assert_eq!(doctor.status.code(), Some(0), "{doctor:?}");
+        let group = group_in(stdout(&run));
+        assert!(group.contains(&format!("/user@{uid}.service/")) && group.ends_with(".scope"), "{run:?}");
+    }
+}
+
+#[test]
+fn a_scope_is_created_seen_signalled_and_stopped() {
+    let (first, second, third) = (Sleeper::new(), Sleeper::new(), Sleeper::new());
+    let unit = name("life");
+    let created = run([
+        "--json",
+        "create",
+        "--unit",
+        &unit,
+        "--slice",
+        "clilife",
+        "--delegate",
+        "-p",
+        "TasksMax=20",
+        "--description",
+        "a life",
+        "--pid",
+        &first.pid(),
+        &second.pid(),
+    ]);
+    let scope = object(&created.stdout);
+    assert_eq!(created.status.code(), Some(0), "{created:?}");
+    assert_eq!((scope["unit"].as_str(), scope["outcome"].as_str()), (Some(&*unit), Some("created")));
+    let group = format!("/clilife.slice/{unit}");
+    assert_eq!(scope["control_group"], *group);
+    for sleeper in [&first, &second] {
+        assert_eq!(group_in(&fs::read_to_string(format!("/proc/{}/cgroup", sleeper.pid())).unwrap()), group);
+    }
+
+    let joined = run(["--json", "create", "--unit", &unit, "--on-exists", "join", "--pid", &third.pid()]);
+    assert_eq!(object(&joined.stdout)["outcome"], "joined", "{joined:?}");
+
+    let status = &object(&run(["status", "--json", &unit]).stdout)["units"][0];
+    assert_eq!((&status["active_state"], &status["description"]), (&"active".into(), &"a life".into()));
+    assert_eq!(
+        (&status["invocation_id"], &status["limits"]["TasksMax"]),
+        (&scope["invocation_id"], &20.into())
+    );
+    assert_eq!(status["pids"].as_array().unwrap().len(), 3, "{status}");
+    let text = run(["status", &unit]);
+    assert!(stdout(&text).contains(&third.pid()) && stdout(&text).contains("active (running)"), "{text:?}");
+    let list = object(&run(["list", "--json", "cli-life-*"]).stdout);
+    let line = &list["units"][0];
+    assert_eq!((line["unit"].as_str(), line["sub_state"].as_str()), (Some(&*unit), Some("running")));
+}
+
+#[test]
+fn an_audit_tells_a_difference_with_status_1() {
+    let (sleeper, unit) = (Sleeper::new(), name("audit"));
+    let created = run(["create", "--unit", &unit, "--slice", "cliaudit", "--pid", &sleeper.pid()]);
+    assert_eq!(created.status.code(), Some(0), "{created:?}");
+    // Controllers that this host has not may be named; nothing else may.
+    let others = |audit: &serde_json::Value| {
+        let findings = audit["units"][0]["findings"].as_array().unwrap().clone();
+        findings.into_iter().filter(|finding| finding["kind"] != "not_held").count()
+    };
+    let clean = run(["audit", "--json", &unit]);
+    assert_eq!(others(&object(&clean.stdout)), 0, "{clean:?}");
+    assert_eq!(clean.status.code() == Some(0), stdout(&run(["audit", &unit])).contains("as systemd says"));
+    if hybrid() {
+        assert_eq!(clean.status.code(), Some(0), "{clean:?}");
+        let file = format!("/sys/fs/cgroup/pids/cliaudit.slice/{unit}/pids.max");
+        fs::write(file, "7").unwrap();
+        let differs = run(["audit", &unit]);
+        assert_eq!(differs.status.code(), Some(1), "{differs:?}");
+        assert!(
+            stdout(&differs).contains("TasksMax") && stdout(&differs).contains("daemon-reload"),
+            "{differs:?}"
+        );
+    }
+}
+
+#[test]
+fn stop_and_kill_do_what_can_be_done_and_tell_what_cannot() {
+    let mut sleeper = Sleeper::new();
+    let unit = name("kill");
+    assert!(run(["create", "--unit", &unit, "--pid", &sleeper.pid()]).status.success());
+    let killed = run(["--json", "kill", "--signal", "USR1", "--whom", "all", &unit]);
+    assert_eq!(object(&killed.stdout)["units"][0]["signal"], Signal::SIGUSR1 as i32, "{killed:?}");
+    assert_eq!(sleeper.0.wait().unwrap().signal(), Some(Signal::SIGUSR1 as i32));
+
+    let (one, two) = (Sleeper::new(), Sleeper::new());
+    let (first, second) = (name("stop"), name("stop"));
+    for (unit, sleeper) in [(&first, &one), (&second, &two)] {
+        assert!(run(["create", "--unit", unit, "--pid", &sleeper.pid()]).status.success());
+    }
+    let partly = run(["--json", "stop", &first, "cli-none", &second, "cli-none-either"]);
+    assert_eq!(partly.status.code(), Some(71), "{partly:?}");
+    let stopped = object(&partly.stdout);
+    let units: Vec<_> =
+        stopped["units"].as_array().unwrap().iter().map(|line| line["unit"].clone()).collect();
+    assert_eq!(units, [&*first, &*second]);
+    let failed = object(&partly.stderr);
+    assert_eq!(
+        (&failed["error"]["unit"], failed["errors"].as_array().map(Vec::len)),
+        (&"cli-none.scope".into(), Some(2))
+    );
+    for sleeper in [&one, &two] {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", sleeper.pid())).expect("not reaped yet");
+        assert!(stat.contains(") Z "), "stopped, and it lives: {stat}");
+    }
+}
+
+#[test]
+fn a_taken_name_is_replaced_on_request() {
+    let (old, new) = (Sleeper::new(), Sleeper::new());
+    let unit = name("replace");
+    assert!(run(["create", "--unit", &unit, "--pid", &old.pid()]).status.success());
+    let replaced = run(["create", "--json", "--unit", &unit, "--on-exists", "replace", "--pid", &new.pid()]);
+    assert_eq!(object(&replaced.stdout)["outcome"], "replaced", "{replaced:?}");
+    assert!(run(["stop", &unit]).status.success());
+}
+
+#[test]
+fn a_silent_manager_costs_the_deadline_and_no_more() {
+    let sleeper = Sleeper::new();
+    let unit = name("silent");
+    let silence = Silence::fall();
+    let begun = Instant::now();
+    let late = run(["--json", "create", "--timeout", "300ms", "--unit", &unit, "--pid", &sleeper.pid()]);
+    let waited = begun.elapsed();
+    drop(silence);
+    let error = &object(&late.stderr)["error"];
+    assert_eq!((late.status.code(), error["kind"].as_str()), (Some(75), Some("timeout")), "{error}");
+    assert_eq!(error["stage"], "call");
+    assert!((Duration::from_millis(300)..Duration::from_secs(2)).contains(&waited), "{waited:?}");
+    assert_eq!(run(["status", &unit]).status.code(), Some(71));
+}
+
+#[test]
+fn ctrl_c_ends_the_wait_at_once_and_by_the_signal() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let unit = name("interrupt");
+        let silence = Silence::fall();
+        let mut command = unitwait();
+        command.args(["-v", "run", "--unit", &unit, "sleep", "600"]).stderr(Stdio::piped());
+        let mut waiting = command.spawn().unwrap();
+        let mut stages = BufReader::new(waiting.stderr.take().unwrap()).lines();
+        // The stage says that the call is out and nobody answers it: no sleep is needed to know that it waits.
+        assert!(stages.any(|line| line.unwrap().ends_with("call")), "-v shows each stage as it passes");
+        let begun = Instant::now();
+        kill(Pid::from_raw(waiting.id().try_into().unwrap()), signal).unwrap();
+        let status = waiting.wait().unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        assert_eq!(status.signal(), Some(signal as i32));
+        drop(silence);
+        assert_eq!(run(["status", &unit]).status.code(), Some(71), "nothing is left");
+    }
+}
+
+#[test]
+fn a_run_that_is_interrupted_in_the_midst_leaves_no_scope() {
+    // For a systemd that is silent, the program does not wait.
+    let _talkative = SILENT.lock().unwrap_or_else(PoisonError::into_inner);
+    for stage in ["queued", "call", "job", "verify"].repeat(20) {
+        let unit = name("midst");
+        let mut command = unitwait();
+        command.args(["-v", "run", "--unit", &unit, "sleep", "600"]).stderr(Stdio::piped());
+        let mut making = command.spawn().unwrap();
+        let stages = BufReader::new(making.stderr.take().unwrap()).lines();
+        let reached = format!("create scope {unit}: {stage}");
+        assert!(stages.map(Result::unwrap).any(|line| line.ends_with(&reached)), "{reached}");
+        kill(Pid::from_raw(making.id().try_into().unwrap()), Signal::SIGINT).unwrap();
+        assert_eq!(making.wait().unwrap().signal(), Some(Signal::SIGINT as i32));
+    }
+    let begun = Instant::now();
+    loop {
+        let left = object(&run(["--json", "list", "cli-midst-*"]).stdout);
+        if left["units"].as_array().unwrap().is_empty() {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10), "{left}");
+    }
+}
+
+#[test]
+fn a_reader_that_has_left_is_no_reason_to_panic() {
+    for arguments in [&["list"][..], &["doctor"], &["--help"], &["doctor", "--json"]] {
+        let (reader, writer) = UnixStream::pair().unwrap();
+        drop(reader);
+        let output =
+            unitwait().args(arguments).stdout(OwnedFd::from(writer)).stderr(Stdio::piped()).output().unwrap();
+        assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""), "{arguments:?}");
+    }
+    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    assert_eq!(unitwait().arg("list").stdout(full).output().unwrap().status.code(), Some(70));
+}
+
+#[test]
+fn doctor_says_what_is_here_and_what_to_do() {
+    let here = run(["doctor", "--json"]);
+    let report = object(&here.stdout);
+    assert_eq!((here.status.code(), &report["usable"]), (Some(0), &true.into()), "{report}");
+    assert!(!report["systemd"].as_str().unwrap().is_empty());
+    let nowhere = run(["--address", "unix:path=/nonexistent", "doctor"]);
+    assert_eq!(nowhere.status.code(), Some(69));
+    assert!(stdout(&nowhere).contains("/nonexistent") && stdout(&nowhere).contains("`--system` answers"));
+    let report = object(&run(["--json", "--address", "unix:path=/nonexistent", "doctor"]).stdout);
+    assert_eq!(report["usable"], false);
+    for finding in report["findings"].as_array().unwrap() {
+        let advised = !finding["advice"].as_str().unwrap().is_empty();
+        assert_eq!(finding["verdict"] != "ok", advised, "what is wrong has advice, and only that: {finding}");
+    }
+}
+
+#[test]
+fn help_and_version_are_successes_and_name_every_status() {
+    let help = run(["--help"]);
+    for status in ["64", "65", "69", "70", "71", "73", "75", "77", "126", "127"] {
+        let told = stdout(&help).lines().any(|line| line.trim_start().starts_with(&format!("{status}  ")));
+        assert!(told, "{status} is not in --help");
+    }
+    assert_eq!((help.status.code(), run(["--version"]).status.code()), (Some(0), Some(0)));
+}
+
+#[test]
+fn the_readmes_commands_work() {
+    unitwait();
+    let readme = include_str!("../README.md");
+    let section = readme.split_once("## At a shell").expect("the section is there").1;
+    let block = section
+        .split("```")
+        .nth(1)
+        .and_then(|block| block.strip_prefix("shell\n"))
+        .expect("a block of commands");
+    let directory = std::path::Path::new(UNITWAIT).parent().unwrap().display();
+    let path = format!("{directory}:{}", std::env::var("PATH").unwrap());
+    let output = Command::new("sh").args(["-e", "-c", block]).env("PATH", path).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
