@@ -1,0 +1,255 @@
+//! Sockets that are no good: opening ends by its deadline, at once where the answer is clear, and a later try on a
+//! good one works.
+
+use std::io::Write;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use dbus::arg::Variant;
+use dbus::{Message, MessageType};
+use nix::sys::socket::{Backlog, listen};
+use unitwait::{Error, Manager, Stage};
+
+use crate::alone::{Holdings, alone};
+use crate::bus::{Bus, Directory};
+use crate::manager::{BUS, Script};
+use crate::wire::{Wire, line};
+use crate::world::{LONG, Place, World, by};
+
+const SHORT: Duration = Duration::from_millis(300);
+
+/// A socket that does with each connection what it is told; the number says which one it is.
+pub struct Listener {
+    directory: Directory,
+    pub connections: Arc<AtomicU32>,
+}
+
+impl Listener {
+    pub fn new(treat: impl Fn(UnixStream, u32) + Send + Sync + 'static) -> Listener {
+        let directory = Directory::new();
+        let socket = UnixListener::bind(directory.join("bus")).expect("a socket can be bound");
+        let connections = Arc::new(AtomicU32::new(0));
+        let (count, treat) = (Arc::clone(&connections), Arc::new(treat));
+        thread::spawn(move || {
+            for stream in socket.incoming().map_while(Result::ok) {
+                let number = count.fetch_add(1, Ordering::SeqCst);
+                let treat = Arc::clone(&treat);
+                thread::spawn(move || treat(stream, number));
+            }
+        });
+        Listener { directory, connections }
+    }
+
+    pub fn address(&self) -> String {
+        format!("unix:path={}", self.directory.join("bus").display())
+    }
+
+    pub fn open(&self, deadline: Duration) -> Result<Manager, Error> {
+        by(deadline, || Manager::builder().at(self.address()).open(deadline))
+    }
+}
+
+/// Accepts, and never says a word.
+pub struct Silence(Listener);
+
+impl Silence {
+    pub fn new() -> Silence {
+        Silence(Listener::new(|stream, _| hold(stream)))
+    }
+
+    pub fn address(&self) -> String {
+        self.0.address()
+    }
+}
+
+/// Keeps a connection open until the other side ends it.
+fn hold(mut stream: UnixStream) {
+    let _ = std::io::copy(&mut stream, &mut std::io::sink());
+}
+
+fn assert_refused(result: Result<Manager, Error>) {
+    match result {
+        Err(Error::Connect { .. }) => {}
+        other => panic!("expected a refusal, and had {other:?}"),
+    }
+}
+
+fn assert_too_late(result: Result<Manager, Error>) {
+    match result {
+        Err(Error::Timeout { stage: Stage::Connect, job: None, .. }) => {}
+        other => panic!("expected a deadline while connecting, and had {other:?}"),
+    }
+}
+
+#[test]
+fn refused_authentication_is_told_at_once() {
+    let refusing = Listener::new(|mut stream, _| {
+        while line(&mut stream).is_ok() {
+            let _ = stream.write_all(b"REJECTED EXTERNAL\r\n");
+        }
+    });
+    assert_refused(by(Duration::ZERO, || refusing.open(LONG)));
+}
+
+#[test]
+fn a_socket_that_accepts_and_says_nothing_costs_no_more_than_the_deadline() {
+    let silence = Silence::new();
+    assert_too_late(silence.0.open(SHORT));
+}
+
+#[test]
+fn a_socket_that_closes_at_once_is_told_at_once() {
+    let closing = Listener::new(|stream, _| drop(stream));
+    assert_refused(by(Duration::ZERO, || closing.open(LONG)));
+}
+
+#[test]
+fn half_a_hello_ends_by_the_deadline_or_with_the_connection() {
+    let answer_half = |stream: UnixStream| {
+        let mut raw = stream.try_clone().unwrap();
+        let Ok(wire) = Wire::server(stream) else { return };
+        let Ok(hello) = wire.receive() else { return };
+        let mut reply = from_bus(hello.method_return().append1(":1.5"));
+        reply.set_serial(1);
+        let _ = reply.marshal(|bytes| raw.write_all(&bytes[..bytes.len() / 2]));
+    };
+    let half = Listener::new(move |stream, _| {
+        let held = stream.try_clone().unwrap();
+        answer_half(stream);
+        hold(held);
+    });
+    assert_too_late(half.open(SHORT));
+    let half_and_gone = Listener::new(move |stream, _| answer_half(stream));
+    assert_refused(by(Duration::ZERO, || half_and_gone.open(LONG)));
+}
+
+#[test]
+fn what_is_no_dbus_is_told_at_once() {
+    let web = Listener::new(|mut stream, _| {
+        let _ = line(&mut stream);
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    });
+    assert_refused(by(Duration::ZERO, || web.open(LONG)));
+    let garbling = Listener::new(|stream, _| {
+        let mut raw = stream.try_clone().unwrap();
+        let Ok(wire) = Wire::server(stream) else { return };
+        let _ = wire.receive();
+        let _ = raw.write_all(&[0xff; 64]);
+        let _ = std::io::copy(&mut raw, &mut std::io::sink());
+    });
+    assert_refused(by(Duration::ZERO, || garbling.open(LONG)));
+}
+
+#[test]
+fn an_address_where_nobody_is_is_told_at_once() {
+    let directory = Directory::new();
+    let gone = directory.join("gone");
+    drop(UnixListener::bind(&gone).unwrap());
+    let addresses = [
+        format!("unix:path={}", directory.join("never").display()),
+        format!("unix:path={}", gone.display()),
+        "tcp:host=127.0.0.1,port=1".into(),
+        "unix:nonsense=1".into(),
+        "nonsense:".into(),
+    ];
+    for address in addresses {
+        assert_refused(by(Duration::ZERO, || Manager::builder().at(address).open(LONG)));
+    }
+}
+
+/// A socket that nobody accepts from: one connection fills its queue, and connect(2) blocks from there on.
+fn full_queue(at: &Path) -> (UnixListener, UnixStream) {
+    let socket = UnixListener::bind(at).unwrap();
+    listen(&socket, Backlog::new(0).unwrap()).unwrap();
+    (socket, UnixStream::connect(at).unwrap())
+}
+
+#[test]
+fn a_full_accept_queue_costs_no_more_than_the_deadline_and_is_left_behind() {
+    let directory = Directory::new();
+    let _full = full_queue(&directory.join("bus"));
+    let address = format!("unix:path={}", directory.join("bus").display());
+    for _ in 0..3 {
+        assert_too_late(by(SHORT, || Manager::builder().at(address.as_str()).open(SHORT)));
+    }
+}
+
+#[test]
+fn a_handle_that_hangs_in_a_full_accept_queue_is_well_again_once_the_bus_is() {
+    alone(|| {
+        let mut world = World::on_bus();
+        let before = Holdings::now();
+        for _ in 0..3 {
+            world.bus().kill();
+            let path = world.bus().socket();
+            let (full, first) = full_queue(&path);
+            let error = by(SHORT, || world.manager.property("a.scope", "SubState", SHORT)).unwrap_err();
+            assert_eq!(error.stage(), Some(Stage::Connect), "{error}");
+            let closed = world.builder();
+            assert_too_late(by(SHORT, || closed.open(SHORT)));
+            drop((full, first));
+            world.bus().restart();
+            let Place::Bus(bus) = &world.place else { return };
+            world.script = Script::on(bus);
+            by(LONG / 3, || world.round_trip());
+        }
+        // The threads that were left behind in connect(2) have ended with the queue.
+        before.assert_no_more(4 << 20);
+    });
+}
+
+pub fn from_bus(mut message: Message) -> Message {
+    message.set_sender(Some(BUS.into()));
+    message
+}
+
+/// Plays both the bus and the manager, badly: the first connections are refused with `LimitsExceeded` at Hello.
+fn full_for_a_while(stream: UnixStream, number: u32) {
+    let Ok(wire) = Wire::server(stream) else { return };
+    while let Ok(call) = wire.receive() {
+        let full = || call.error(&"org.freedesktop.DBus.Error.LimitsExceeded".into(), c"no more connections");
+        let no = || call.error(&"org.freedesktop.DBus.Error.AccessDenied".into(), c"say Hello first");
+        let reply = match (call.msg_type(), call.member().as_deref()) {
+            (MessageType::MethodCall, Some("Hello")) if number < 3 => from_bus(full()),
+            (MessageType::MethodCall, _) if number < 3 => from_bus(no()),
+            (MessageType::MethodCall, Some("Hello")) => from_bus(call.method_return().append1(":1.5")),
+            (MessageType::MethodCall, Some("GetNameOwner")) => from_bus(call.method_return().append1(":1.0")),
+            (MessageType::MethodCall, Some("Get")) => {
+                let mut reply = call.method_return().append1(Variant("of the second bus"));
+                reply.set_sender(Some(":1.0".into()));
+                reply
+            }
+            _ => continue,
+        };
+        if !call.get_no_reply() && wire.send(reply).is_err() {
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_bus_that_is_full_is_waited_out_within_the_deadline() {
+    let full = Listener::new(full_for_a_while);
+    let manager = full.open(LONG).unwrap();
+    assert_eq!(manager.version(), "of the second bus");
+    assert_eq!(full.connections.load(Ordering::SeqCst), 4);
+    // A real one: this world's script and its handle take the two places that there are.
+    let world = World::on(Bus::with_limits(&[("max_connections_per_user", 2)]));
+    assert_too_late(by(SHORT, || world.builder().open(SHORT)));
+    let World { manager, script, place } = world;
+    drop(manager);
+    by(LONG / 3, || place.builder().open(LONG)).unwrap();
+    drop(script);
+}
+
+#[test]
+fn a_bus_without_a_manager_refuses_at_once() {
+    let bus = Bus::start();
+    assert_refused(by(Duration::ZERO, || Manager::builder().at(bus.address()).open(LONG)));
+    let _script = Script::on(&bus);
+    Place::Bus(bus).builder().open(LONG).unwrap();
+}

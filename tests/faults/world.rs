@@ -1,0 +1,184 @@
+//! What nearly every test begins with: a scripted manager, and a handle to it.
+
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, Once, PoisonError};
+use std::time::{Duration, Instant};
+
+use unitwait::{Builder, Manager, Scope, Stats};
+
+use crate::bus::{Bus, Directory};
+use crate::manager::Script;
+
+/// For what must not take long at all, with room for a machine that is busy with other things.
+pub const LONG: Duration = Duration::from_secs(30);
+/// What a loaded machine may add to a deadline.
+pub const MARGIN: Duration = Duration::from_secs(2);
+
+/// A scripted manager and a handle to it; dropped in this order.
+pub struct World {
+    pub manager: Manager,
+    pub script: Script,
+    pub place: Place,
+}
+
+pub enum Place {
+    Bus(Bus),
+    Socket(Directory),
+}
+
+impl World {
+    pub fn on_bus() -> World {
+        World::on(Bus::start())
+    }
+
+    pub fn on(bus: Bus) -> World {
+        let script = Script::on(&bus);
+        let place = Place::Bus(bus);
+        World { manager: open(place.builder()), script, place }
+    }
+
+    /// With no bus between.
+    pub fn direct() -> World {
+        let directory = Directory::new();
+        let script = Script::listen(&directory.join("private"));
+        let place = Place::Socket(directory);
+        World { manager: open(place.builder()), script, place }
+    }
+
+    /// The same test with a bus between and without.
+    pub fn both(test: impl Fn(World)) {
+        for (name, world) in [("on a bus", World::on_bus()), ("direct", World::direct())] {
+            println!("{name}:");
+            test(world);
+        }
+    }
+
+    /// Options for another handle to the same manager.
+    pub fn builder(&self) -> Builder {
+        self.place.builder()
+    }
+
+    pub fn bus(&mut self) -> &mut Bus {
+        match &mut self.place {
+            Place::Bus(bus) => bus,
+            Place::Socket(_) => panic!("this world has no bus"),
+        }
+    }
+
+    pub fn stats(&self) -> Stats {
+        self.manager.stats().expect("the driver lives")
+    }
+
+    /// Asks something that the manager answers by itself: all that was sent before it has then arrived there, and
+    /// all that it had sent before has arrived here.
+    pub fn round_trip(&self) {
+        self.manager.property("any.scope", "SubState", LONG).expect("the manager answers");
+    }
+
+    /// Waits until the driver has nothing left to do.
+    pub fn settle(&self) -> Stats {
+        let end = Instant::now() + LONG;
+        loop {
+            self.round_trip();
+            let stats = self.stats();
+            if stats.requests + stats.settling + stats.in_flight + stats.queued == 0 {
+                return stats;
+            }
+            assert!(Instant::now() < end, "still not settled: {stats:?}");
+        }
+    }
+}
+
+impl Place {
+    pub fn builder(&self) -> Builder {
+        match self {
+            Place::Bus(bus) => Manager::builder().at(bus.address()),
+            Place::Socket(directory) => {
+                let address = format!("unix:path={}", directory.join("private").display());
+                Manager::builder().at(address).direct(true)
+            }
+        }
+    }
+}
+
+pub fn open(builder: Builder) -> Manager {
+    builder.open(LONG).expect("the scripted manager lets itself be opened")
+}
+
+/// A scope for this process, with no look at the kernel: the scripted manager moves nobody.
+pub fn scope(name: &str) -> Scope {
+    Scope::new(name).own_process().verify(false)
+}
+
+/// Runs something that has a deadline, and sees that it kept it.
+#[track_caller]
+pub fn by<T>(deadline: Duration, what: impl FnOnce() -> T) -> T {
+    let begun = Instant::now();
+    let out = what();
+    let took = begun.elapsed();
+    assert!(took <= deadline + MARGIN, "took {took:?} where {deadline:?} was the deadline");
+    out
+}
+
+/// A process that does nothing, killed and reaped at the end of its test.
+pub struct Sleeper(Child);
+
+impl Sleeper {
+    pub fn new() -> Sleeper {
+        Sleeper(Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().expect("sleep starts"))
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Raises a flag at the end of its scope, also where a failed test leaves it early: what loops until then ends.
+pub struct Raise<'a>(pub &'a AtomicBool);
+
+impl Drop for Raise<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+struct Recorder;
+
+static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+impl log::Log for Recorder {
+    fn enabled(&self, metadata: &log::Metadata) -> bool {
+        metadata.level() <= log::Level::Info
+    }
+
+    fn log(&self, record: &log::Record) {
+        if self.enabled(record.metadata()) {
+            LINES.lock().unwrap_or_else(PoisonError::into_inner).push(record.args().to_string());
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// From now on, what the driver logs is kept.
+pub fn record_log() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        log::set_logger(&Recorder).expect("no other logger");
+        log::set_max_level(log::LevelFilter::Info);
+    });
+}
+
+/// The logged lines that speak of something.
+pub fn logged(of: &str) -> Vec<String> {
+    let lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
+    lines.iter().filter(|line| line.contains(of)).cloned().collect()
+}

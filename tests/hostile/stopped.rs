@@ -1,0 +1,144 @@
+//! PID 1 is stopped, as it is when a machine is out of memory: every caller comes back by its own deadline, and
+//! all is well when it goes on.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use unitwait::{Error, JobId, KillWhom, Manager, OnExists, Outcome, Scope};
+
+use crate::sandbox::{LONG, MARGIN, Process, Silence, both_ways, by_deadline, name, settled};
+
+type Call<'a> = dyn Fn(Duration) -> Result<(), Error> + Sync + 'a;
+
+const SHORT: Duration = Duration::from_millis(400);
+
+/// A create that will miss its deadline, and what is tried again after it.
+struct Late {
+    process: Process,
+    scope: Scope,
+    unit: String,
+    joins: bool,
+}
+
+impl Late {
+    fn new(joins: bool) -> Late {
+        let (process, unit) = (Process::idle(), name("late"));
+        let scope = Scope::new(&unit).pid(process.pid()).delegate(true);
+        Late { process, scope, unit, joins }
+    }
+
+    fn miss(&self, manager: &Manager, deadline: Duration) {
+        let error = by_deadline(deadline, |deadline| manager.create_scope(&self.scope, deadline));
+        assert!(error.as_ref().is_err_and(Error::is_timeout), "{error:?}");
+    }
+
+    /// What the design's fifth invariant leaves: the scope stands with its process, or the name is free.
+    fn retry(&self, manager: &Manager) -> bool {
+        assert!(self.process.runs(), "a deadline killed a process");
+        let stands = self.process.group().ends_with(&self.unit);
+        let policy = if self.joins { OnExists::Join } else { OnExists::Fail };
+        let again = manager.create_scope(&self.scope.clone().on_exists(policy), LONG);
+        match again {
+            Ok(active) if stands => assert_eq!(active.outcome(), Outcome::Joined),
+            Ok(active) => assert_eq!(active.outcome(), Outcome::Created),
+            Err(Error::UnitExists { .. }) => assert!(stands && !self.joins, "{} is not there", self.unit),
+            Err(other) => panic!("{other:?}"),
+        }
+        assert!(self.process.group().ends_with(&self.unit));
+        manager.stop_unit(&self.unit, LONG).expect("stopped");
+        stands
+    }
+}
+
+fn time_of_fifty(manager: &Manager) -> Duration {
+    let processes: Vec<Process> = (0..50).map(|_| Process::idle()).collect();
+    let begun = Instant::now();
+    for process in &processes {
+        let active = manager.create_scope(&Scope::new(name("speed")).pid(process.pid()), LONG).unwrap();
+        active.stop(LONG).unwrap();
+    }
+    begun.elapsed()
+}
+
+#[test]
+fn callers_of_a_stopped_systemd_return_by_their_own_deadlines_and_it_serves_on_as_before() {
+    for (way, builder) in both_ways() {
+        let manager = builder.open(LONG).unwrap();
+        let before = time_of_fifty(&manager);
+        let late: Vec<Late> = (0..24).map(|n| Late::new(n % 2 == 0)).collect();
+        let silence = Silence::fall();
+        thread::scope(|threads| {
+            for (n, late) in late.iter().enumerate() {
+                // Neither rising nor falling.
+                let deadline = Duration::from_millis(100 + 61 * (n as u64 * 7 % 24));
+                let manager = &manager;
+                threads.spawn(move || late.miss(manager, deadline));
+            }
+            threads.spawn(open_clone_and_drop);
+        });
+        drop(silence);
+        let stats = settled(&manager);
+        assert_eq!((stats.timed_out, stats.connections), (24, 1), "{stats:?}");
+        let standing = late.iter().filter(|late| late.retry(&manager)).count();
+        let after = time_of_fifty(&manager);
+        println!("{way}: {standing} of 24 stand late; fifty took {before:.0?} before and {after:.0?} after");
+        assert!(after < before * 3 + Duration::from_secs(1), "{before:?} before, {after:?} after");
+    }
+}
+
+fn open_clone_and_drop() {
+    for (_, builder) in both_ways() {
+        let opened = by_deadline(SHORT, |deadline| builder.open(deadline));
+        assert!(opened.as_ref().is_err_and(Error::is_timeout), "{opened:?}");
+    }
+}
+
+#[test]
+fn managers_are_cloned_and_dropped_while_systemd_is_stopped() {
+    for (_, builder) in both_ways() {
+        let manager = builder.open(LONG).unwrap();
+        let process = Process::idle();
+        let silence = Silence::fall();
+        let ticket = manager.submit(&Scope::new(name("gone")).pid(process.pid()), LONG).unwrap();
+        let begun = Instant::now();
+        let clones: Vec<Manager> = (0..100).map(|_| manager.clone()).collect();
+        drop((clones, ticket, manager));
+        assert!(begun.elapsed() < MARGIN, "{:?}", begun.elapsed());
+        drop(silence);
+    }
+}
+
+#[test]
+fn every_other_call_to_a_stopped_systemd_returns_by_its_deadline_too() {
+    for (way, builder) in both_ways() {
+        let manager = builder.open(LONG).unwrap();
+        let (process, unit) = (Process::idle(), name("calls"));
+        let active = manager.create_scope(&Scope::new(&unit).pid(process.pid()), LONG).unwrap();
+        let silence = Silence::fall();
+        let calls: [(&str, &Call<'_>); 12] = [
+            ("property", &|by| manager.property(&unit, "ActiveState", by).map(drop)),
+            ("properties", &|by| manager.properties(&unit, by).map(drop)),
+            ("list_units", &|by| manager.list_units(&[], by).map(drop)),
+            ("kill_unit", &|by| manager.kill_unit(&unit, KillWhom::All, 18, by)),
+            ("reset_failed", &|by| manager.reset_failed(&unit, by)),
+            ("cancel_job", &|by| manager.cancel_job(JobId::new(u32::MAX), by)),
+            ("start_unit", &|by| manager.start_unit(&unit, by).map(drop)),
+            ("restart_unit", &|by| manager.restart_unit("none.service", by).map(drop)),
+            ("active.property", &|by| active.property("ActiveState", by).map(drop)),
+            ("active.properties", &|by| active.properties(by).map(drop)),
+            ("active.kill", &|by| active.kill(KillWhom::All, 18, by)),
+            ("stop_unit", &|by| manager.stop_unit("none.scope", by).map(drop)),
+        ];
+        thread::scope(|threads| {
+            for (what, call) in calls {
+                threads.spawn(move || {
+                    let answer = by_deadline(SHORT, call);
+                    assert!(answer.as_ref().is_err_and(Error::is_timeout), "{way}, {what}: {answer:?}");
+                });
+            }
+        });
+        drop(silence);
+        settled(&manager);
+        active.stop(LONG).expect("stopped");
+    }
+}
