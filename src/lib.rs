@@ -26,16 +26,18 @@ mod driver;
 mod error;
 mod job;
 mod manager;
+mod pattern;
 mod systemd1;
 mod unit;
 
 pub use cgroup::{AuditFinding, CgroupLayout, CgroupMode, GapReason, LimitGap, MisplacedProcess};
 pub use deadline::Deadline;
-pub use driver::{Outcome, Stats};
+pub use driver::{Outcome, Stats, UnitEvent};
 pub use error::{Asked, Error, Operation, Result, Stage};
 pub use job::{InvocationId, JobId, JobMode, JobResult, StageTimes};
 pub use manager::{
-    ActiveScope, ActiveSlice, Audit, Builder, FinishedJob, Manager, Request, Ticket, UnitJob, UnitStatus,
+    ActiveScope, ActiveSlice, Audit, Builder, Ended, Ending, FinishedJob, Manager, Request, Ticket, UnitJob,
+    UnitStatus, Watch,
 };
 pub use unit::{KillWhom, OnExists, Property, Scope, Slice, Value};
 

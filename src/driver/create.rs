@@ -151,7 +151,7 @@ impl Create {
                 Error::UnitExists { .. } => self.go(State::ReadingActivity, get_state(&self.unit)),
                 other => self.fail(other),
             },
-            Event::Answer(_) | Event::Inspected(_) => self.fail(out_of_step(&self.asked)),
+            Event::Answer(_) | Event::Inspected(_) | Event::Changed(_) => self.fail(out_of_step(&self.asked)),
         }
     }
 

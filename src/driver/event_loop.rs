@@ -12,7 +12,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::connection::{Connecting, Connection, Refusal};
 use super::plan::Plan;
-use super::router::{Output, ReplyTo, RequestId, Router};
+use super::router::{Output, ReplyTo, RequestId, Router, WatchId, Watcher};
 use super::stats::Stats;
 use super::wake::Wake;
 use super::{Answer, Slot};
@@ -23,6 +23,8 @@ use crate::systemd1::Incoming;
 pub(crate) enum Command {
     Submit { id: RequestId, plan: Box<Plan>, deadline: Instant, reply: Box<dyn Slot> },
     Abandon(RequestId),
+    Watch(WatchId, Box<dyn Watcher>),
+    Unwatch(WatchId),
     Stats(Sender<Stats>),
     Close,
 }
@@ -104,6 +106,8 @@ impl EventLoop {
                     self.router.submit(now, id, *plan, deadline, reply);
                 }
                 Ok(Command::Abandon(id)) => self.router.abandon(now, id),
+                Ok(Command::Watch(id, watcher)) => self.router.watch(id, watcher),
+                Ok(Command::Unwatch(id)) => self.router.unwatch(id),
                 Ok(Command::Stats(to)) => {
                     let _ = to.try_send(self.router.stats());
                 }

@@ -7,6 +7,7 @@ mod plan;
 mod router;
 mod signals;
 mod stats;
+mod wait;
 mod wake;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,9 +24,11 @@ pub(crate) use event_loop::Endpoint;
 use event_loop::{Command, EventLoop};
 pub use plan::Outcome;
 pub(crate) use plan::{Created, Plan, Success, dictionary};
-pub(crate) use router::{Answer, RequestId};
+pub use router::UnitEvent;
+pub(crate) use router::{Answer, RequestId, WatchId, Watcher};
 pub use stats::Stats;
-use wake::Wake;
+pub(crate) use wait::{RunEnd, Wait};
+pub(crate) use wake::Wake;
 
 use crate::error::{Error, Result, Stage};
 use crate::job::JobId;
@@ -90,6 +93,22 @@ impl Driver {
             }
             Err(SendTimeoutError::Timeout(_)) => Err(timeout(begun.elapsed())),
             Err(SendTimeoutError::Disconnected(_)) => Err(closed()),
+        }
+    }
+
+    /// Tells the thread of a watcher. Blocks only while the way to the thread is full, and never past the deadline.
+    pub(crate) fn watch(&self, watcher: Box<dyn Watcher>, deadline: Instant) -> Result<WatchId> {
+        self.check_process()?;
+        let id = WatchId(self.next.fetch_add(1, Ordering::Relaxed));
+        self.commands.send_deadline(Command::Watch(id, watcher), deadline).map_err(|_| closed())?;
+        self.wake.ring();
+        Ok(id)
+    }
+
+    /// Tells the thread that a watcher has gone. Where the way to it is full, the thread finds that out by itself.
+    pub(crate) fn unwatch(&self, id: WatchId) {
+        if self.check_process().is_ok() && self.commands.try_send(Command::Unwatch(id)).is_ok() {
+            self.wake.ring();
         }
     }
 

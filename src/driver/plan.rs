@@ -5,10 +5,11 @@
 use std::collections::BTreeMap;
 
 use super::create::Create;
+use super::wait::{RunEnd, Wait};
 use crate::cgroup::{Findings, Inspection};
 use crate::error::{Asked, Error};
 use crate::job::{InvocationId, JobId, JobResult};
-use crate::systemd1::{self, BusError, Call};
+use crate::systemd1::{self, BusError, Call, UnitChange};
 use crate::unit::Value;
 
 /// What a plan is told.
@@ -22,6 +23,8 @@ pub(crate) enum Event {
     Job(JobId, JobResult),
     /// The kernel was looked at.
     Inspected(Findings),
+    /// A unit that is followed has changed.
+    Changed(UnitChange),
 }
 
 /// What a plan wants next.
@@ -29,6 +32,8 @@ pub(crate) enum Event {
 pub(crate) enum Step {
     Call(Call),
     Inspect(Box<Inspection>),
+    /// Be told of the unit's changes.
+    Follow,
     Finish(Result<Success, Error>),
 }
 
@@ -38,6 +43,7 @@ pub(crate) enum Success {
     Answer(Vec<Value>),
     Job(JobId),
     Created(Box<Created>),
+    Ended(RunEnd),
 }
 
 /// How a unit came to be what was asked for.
@@ -52,6 +58,8 @@ pub enum Outcome {
     Replaced,
     /// It was there, and was taken as it is.
     Accepted,
+    /// It was there, and a handle to it was asked for.
+    Adopted,
 }
 
 #[derive(Debug)]
@@ -71,6 +79,8 @@ pub(crate) enum Plan {
     Run { asked: Asked, call: Call, invocation: InvocationId, refused: bool },
     /// A unit to create.
     Create(Box<Create>),
+    /// A run to wait for.
+    Wait(Box<Wait>),
 }
 
 impl Plan {
@@ -78,6 +88,7 @@ impl Plan {
         match self {
             Plan::Single { asked, .. } | Plan::Run { asked, .. } => asked,
             Plan::Create(create) => create.asked(),
+            Plan::Wait(wait) => wait.asked(),
         }
     }
 
@@ -86,6 +97,7 @@ impl Plan {
         match self {
             Plan::Single { call, .. } | Plan::Run { call, .. } => Step::Call(call.clone()),
             Plan::Create(create) => create.start(),
+            Plan::Wait(wait) => wait.start(),
         }
     }
 
@@ -104,6 +116,19 @@ impl Plan {
                 (event, _) => Step::Finish(single(asked, call, event)),
             },
             Plan::Create(create) => create.advance(event),
+            Plan::Wait(wait) => wait.advance(event),
+        }
+    }
+
+    pub(super) fn is_wait(&self) -> bool {
+        matches!(self, Plan::Wait(_))
+    }
+
+    /// The wait for a run, where that is what this is.
+    pub(super) fn as_wait(&mut self) -> Option<&mut Wait> {
+        match self {
+            Plan::Wait(wait) => Some(wait),
+            _ => None,
         }
     }
 
@@ -111,7 +136,7 @@ impl Plan {
     pub(crate) fn settle(&mut self, job: JobId, result: &JobResult) -> Option<Step> {
         match self {
             Plan::Create(create) => create.settle(job, result),
-            Plan::Single { .. } | Plan::Run { .. } => None,
+            Plan::Single { .. } | Plan::Run { .. } | Plan::Wait(_) => None,
         }
     }
 
@@ -145,7 +170,7 @@ fn single(asked: &Asked, call: &Call, event: Event) -> Result<Success, Error> {
         Event::Job(job, JobResult::Done) => Ok(Success::Job(job)),
         Event::Job(job, result) => Err(Error::JobFailed { asked: asked.clone(), job, result }),
         Event::Refused(error) => Err(refusal(asked.clone(), call, error)),
-        Event::Inspected(_) => Err(out_of_step(asked)),
+        Event::Inspected(_) | Event::Changed(_) => Err(out_of_step(asked)),
     }
 }
 

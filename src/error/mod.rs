@@ -38,6 +38,12 @@ pub enum Operation {
     List,
     /// Cancel a job.
     CancelJob,
+    /// Take over a unit that is there.
+    Adopt,
+    /// Wait for the end of a run.
+    Wait,
+    /// Watch units.
+    Watch,
 }
 
 impl Operation {
@@ -59,6 +65,9 @@ impl Operation {
             Operation::Get => "read properties of",
             Operation::List => "list units",
             Operation::CancelJob => "cancel job",
+            Operation::Adopt => "take over",
+            Operation::Wait => "see the end of",
+            Operation::Watch => "watch units",
         }
     }
 }
@@ -100,6 +109,8 @@ pub enum Stage {
     Job,
     /// The job is done; what the kernel holds was still being looked at.
     Verify,
+    /// The unit is being waited for, and is still there.
+    Wait,
 }
 
 impl Stage {
@@ -115,6 +126,7 @@ impl Stage {
             Stage::Call => "call",
             Stage::Job => "job",
             Stage::Verify => "verify",
+            Stage::Wait => "wait",
         }
     }
 }

@@ -12,6 +12,7 @@ impl Stage {
             Stage::Call => "the call was sent and systemd has not answered",
             Stage::Job => "systemd accepted it and its job is not over",
             Stage::Verify => "its job is done and the kernel's side was still being checked",
+            Stage::Wait => "it is still there",
         }
     }
 }

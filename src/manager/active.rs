@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::Manager;
 use super::audit::{Audit, Record};
 use super::request::{finish_job, finish_property, operation};
+use super::wait::Ended;
 use super::{FinishedJob, check_signal, finish_nothing, finish_properties};
 use crate::cgroup::LimitGap;
 use crate::deadline::Deadline;
@@ -150,6 +151,29 @@ macro_rules! handle {
             pub fn property(&self, name: &str, deadline: impl Into<Deadline>) -> Result<Value> {
                 let interface = systemd1::property_interface(self.unit(), name);
                 self.0.property(&interface, name, deadline.into())
+            }
+
+            /// Waits for the end of this run, and says how it came about.
+            ///
+            /// Blocks until then or until the deadline; nothing is polled. Changes nothing, but systemd keeps the
+            /// unit's name for as long as this waits, and for the moment in which the result is read. A run that is
+            /// over already is no error: its result is told where systemd still knows it. Any number of threads may
+            /// wait for one run. Errors: [`Error::Timeout`] with [`Stage::Wait`](crate::Stage::Wait) while it is
+            /// still there, otherwise as [`Self::stop`]. A retry is safe. Source: `org.freedesktop.systemd1(5)`,
+            /// `Ref()` and `PropertiesChanged`.
+            ///
+            /// ```no_run
+            /// use std::time::Duration;
+            /// use unitwait::{Ending, Manager, Scope};
+            ///
+            /// let manager = Manager::system()?;
+            /// let child = std::process::Command::new("sleep").arg("1").spawn().expect("sleep starts");
+            /// let active = manager.create_scope(&Scope::new("nap.scope").pid(child.id()), Duration::from_secs(5))?;
+            /// assert_eq!(active.wait(Duration::from_secs(10))?.ending, Ending::Exited);
+            /// # Ok::<(), unitwait::Error>(())
+            /// ```
+            pub fn wait(&self, deadline: impl Into<Deadline>) -> Result<Ended> {
+                self.0.wait(deadline.into())
             }
 
             /// Compares, now, what this run was asked for with what systemd says and the kernel holds: its

@@ -1,10 +1,13 @@
 //! The manager handle that callers hold: plain blocking calls, each with a deadline.
 
 mod active;
+mod adopt;
 mod audit;
 mod builder;
 mod request;
 mod ticket;
+mod wait;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,6 +22,8 @@ pub use request::{Request, UnitJob};
 use request::{finish_property, unexpected};
 use ticket::Finish;
 pub use ticket::Ticket;
+pub use wait::{Ended, Ending};
+pub use watch::Watch;
 
 use crate::cgroup::CgroupLayout;
 use crate::deadline::Deadline;
@@ -378,6 +383,14 @@ impl Manager {
         name::check(unit)?;
         let asked = Asked::new(operation, Some(unit));
         self.ask(Plan::Single { asked: asked.clone(), call }, deadline, finish(asked))
+    }
+
+    /// Asks something that changes nothing: once it is answered, systemd has had all that was asked before.
+    fn round_trip(&self, operation: Operation, deadline: Deadline) -> Result<()> {
+        let asked = Asked::new(operation, None);
+        let (path, interface) = (systemd1::MANAGER_PATH.into(), systemd1::MANAGER.into());
+        let call = Call::Get { path, interface, name: "Version".into() };
+        self.ask(Plan::Single { asked: asked.clone(), call }, deadline, finish_nothing(asked))
     }
 
     fn ask<T: Send + 'static>(&self, plan: Plan, deadline: Deadline, finish: Finish<T>) -> Result<T> {

@@ -22,7 +22,8 @@ struct Progress {
     job: AtomicU32,
 }
 
-const STAGES: [Stage; 5] = [Stage::Connect, Stage::Queued, Stage::Call, Stage::Job, Stage::Verify];
+const STAGES: [Stage; 6] =
+    [Stage::Connect, Stage::Queued, Stage::Call, Stage::Job, Stage::Verify, Stage::Wait];
 
 /// Turns the driver's answer into what the caller asked for.
 pub(super) type Finish<T> = Box<dyn FnOnce(Success, StageTimes) -> Result<T> + Send>;

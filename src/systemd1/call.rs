@@ -1,9 +1,11 @@
 //! Every method that the driver calls, as data, and how it becomes a message.
 
+use std::borrow::Cow;
+
 use dbus::Message;
 use dbus::arg::{Append, IterAppend};
 
-use super::{BUS, BUS_PATH, MANAGER, MANAGER_PATH, NAME, PROPERTIES, UNIT, codec};
+use super::{BUS, BUS_PATH, MANAGER, MANAGER_PATH, NAME, PEER, PROPERTIES, UNIT, codec};
 use crate::job::{JobId, JobMode};
 use crate::unit::{KillWhom, Property};
 
@@ -37,8 +39,10 @@ impl Verb {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Call {
     Hello,
-    AddMatch(&'static str),
+    AddMatch(Cow<'static, str>),
+    RemoveMatch(Cow<'static, str>),
     GetNameOwner,
+    Ping,
     Subscribe,
     Unsubscribe,
     StartTransient { unit: String, properties: Vec<Property> },
@@ -46,6 +50,8 @@ pub(crate) enum Call {
     RunJob { verb: Verb, path: String, mode: JobMode },
     Kill { unit: String, whom: KillWhom, signal: i32 },
     RunKill { path: String, whom: KillWhom, signal: i32 },
+    RunRef { path: String },
+    RunUnref { path: String },
     ResetFailed { unit: String },
     CancelJob(JobId),
     Attach { unit: String, pids: Vec<u32> },
@@ -61,8 +67,10 @@ impl Call {
     pub(crate) fn to_message(&self, serial: u32, direct: bool) -> Message {
         let mut message = match self {
             Call::Hello => bus_method("Hello"),
-            Call::AddMatch(rule) => bus_method("AddMatch").append1(*rule),
+            Call::AddMatch(rule) => bus_method("AddMatch").append1(&**rule),
+            Call::RemoveMatch(rule) => bus_method("RemoveMatch").append1(&**rule),
             Call::GetNameOwner => bus_method("GetNameOwner").append1(NAME),
+            Call::Ping => method(MANAGER_PATH, PEER, "Ping"),
             Call::Subscribe => manager_method("Subscribe"),
             Call::Unsubscribe => manager_method("Unsubscribe"),
             Call::StartTransient { unit, properties } => start_transient(unit, properties),
@@ -76,6 +84,8 @@ impl Call {
             Call::RunKill { path, whom, signal } => {
                 method(path, UNIT, "Kill").append2(whom.as_str(), *signal)
             }
+            Call::RunRef { path } => method(path, UNIT, "Ref"),
+            Call::RunUnref { path } => method(path, UNIT, "Unref"),
             Call::ResetFailed { unit } => manager_method("ResetFailedUnit").append1(unit.as_str()),
             Call::CancelJob(job) => manager_method("CancelJob").append1(job.get()),
             Call::Attach { unit, pids } => {
@@ -104,9 +114,9 @@ impl Call {
         matches!(self, Call::StartTransient { .. } | Call::UnitJob { .. } | Call::RunJob { .. })
     }
 
-    /// Whether it changes nothing, so that it may be asked twice.
-    pub(crate) fn is_read(&self) -> bool {
-        matches!(self, Call::Get { .. } | Call::GetAll { .. } | Call::ListUnits { .. })
+    /// Whether it may be asked twice: it changes nothing, or nothing but what goes with the connection.
+    pub(crate) fn may_be_repeated(&self) -> bool {
+        matches!(self, Call::Get { .. } | Call::GetAll { .. } | Call::ListUnits { .. } | Call::RunRef { .. })
     }
 }
 

@@ -3,7 +3,7 @@
 
 use dbus::{Message, MessageType};
 
-use super::{BUS, MANAGER, MANAGER_PATH, NAME, codec};
+use super::{BUS, MANAGER, MANAGER_PATH, NAME, PROPERTIES, UNITS, codec};
 use crate::job::{JobId, JobResult};
 use crate::unit::Value;
 
@@ -38,6 +38,58 @@ pub(crate) struct JobRemoved {
     pub result: JobResult,
 }
 
+/// What is told of a unit's state: those of its properties that were in the message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct UnitChange {
+    pub active_state: Option<String>,
+    pub sub_state: Option<String>,
+    pub result: Option<String>,
+}
+
+impl UnitChange {
+    /// Reads the one dictionary of properties in an answer; `None` where there is none.
+    pub(crate) fn read(values: &[Value]) -> Option<UnitChange> {
+        let Value::Array(element, entries) = values.first()? else { return None };
+        if element != "{sv}" {
+            return None;
+        }
+        let mut change = UnitChange::default();
+        for entry in entries {
+            let Value::Entry(pair) = entry else { return None };
+            let field = match pair.0.as_str()? {
+                "ActiveState" => &mut change.active_state,
+                "SubState" => &mut change.sub_state,
+                "Result" => &mut change.result,
+                _ => continue,
+            };
+            let Value::Variant(value) = &pair.1 else { return None };
+            *field = value.as_str().map(String::from);
+        }
+        Some(change)
+    }
+
+    /// Whether the run is over.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.active_state.as_deref(), Some("inactive" | "failed"))
+    }
+
+    /// Whether it is being stopped, by whomever.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.active_state.as_deref() == Some("deactivating")
+    }
+}
+
+/// What became of a unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum UnitNews {
+    /// systemd knows it from now on.
+    Loaded(String),
+    /// systemd has forgotten it.
+    Unloaded(String),
+    /// Its object is here, and some of its properties are others now.
+    Changed(String, UnitChange),
+}
+
 /// A message that means something to the driver.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Incoming {
@@ -47,6 +99,10 @@ pub(crate) enum Incoming {
     Owner {
         sender: Option<String>,
         owner: Option<String>,
+    },
+    Unit {
+        sender: Option<String>,
+        news: UnitNews,
     },
 }
 
@@ -86,6 +142,18 @@ impl Incoming {
                     unit: unit?.into(),
                     result: JobResult::from_word(result?),
                 }))
+            }
+            (MANAGER_PATH, MANAGER, member @ ("UnitNew" | "UnitRemoved")) => {
+                let unit = message.get1::<&str>()?.to_string();
+                let news =
+                    if member == "UnitNew" { UnitNews::Loaded(unit) } else { UnitNews::Unloaded(unit) };
+                Some(Incoming::Unit { sender, news })
+            }
+            (path, PROPERTIES, "PropertiesChanged") if path.starts_with(UNITS) => {
+                let mut arguments = message.iter_init();
+                arguments.next();
+                let change = UnitChange::read(&codec::read_all(&mut arguments)?)?;
+                Some(Incoming::Unit { sender, news: UnitNews::Changed(path.into(), change) })
             }
             (_, BUS, "NameOwnerChanged") => {
                 let (name, _, new) = message.get3::<&str, &str, &str>();

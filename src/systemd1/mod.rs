@@ -7,7 +7,7 @@ mod codec;
 mod incoming;
 
 pub(crate) use call::{Call, Verb};
-pub(crate) use incoming::{BusError, Incoming, JobRemoved, Reply};
+pub(crate) use incoming::{BusError, Incoming, JobRemoved, Reply, UnitChange, UnitNews};
 
 /// The name that the manager owns on a bus.
 pub(crate) const NAME: &str = "org.freedesktop.systemd1";
@@ -16,9 +16,12 @@ pub(crate) const BUS: &str = "org.freedesktop.DBus";
 const BUS_PATH: &str = "/org/freedesktop/DBus";
 /// The manager's object.
 pub(crate) const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
+/// Where the units' own objects are.
+const UNITS: &str = "/org/freedesktop/systemd1/unit/";
 pub(crate) const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 pub(crate) const UNIT: &str = "org.freedesktop.systemd1.Unit";
 pub(crate) const JOB: &str = "org.freedesktop.systemd1.Job";
+const PEER: &str = "org.freedesktop.DBus.Peer";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
 /// The bus's own refusals that the driver must tell from all others.
@@ -35,6 +38,25 @@ pub(crate) const MATCH_RULES: [&str; 2] = [
     "type='signal',sender='org.freedesktop.DBus',path='/org/freedesktop/DBus',\
      interface='org.freedesktop.DBus',member='NameOwnerChanged',arg0='org.freedesktop.systemd1'",
 ];
+
+/// What a connection listens to as long as somebody follows units by their names. The state is in the properties
+/// that all units have, so the interfaces of their types may be silent.
+pub(crate) const UNIT_RULES: [&str; 3] = [
+    "type='signal',sender='org.freedesktop.systemd1',path_namespace='/org/freedesktop/systemd1/unit',\
+     interface='org.freedesktop.DBus.Properties',member='PropertiesChanged',arg0='org.freedesktop.systemd1.Unit'",
+    "type='signal',sender='org.freedesktop.systemd1',path='/org/freedesktop/systemd1',\
+     interface='org.freedesktop.systemd1.Manager',member='UnitNew'",
+    "type='signal',sender='org.freedesktop.systemd1',path='/org/freedesktop/systemd1',\
+     interface='org.freedesktop.systemd1.Manager',member='UnitRemoved'",
+];
+
+/// What a connection listens to while somebody waits for the unit whose object is at this path.
+pub(crate) fn unit_rule(path: &str) -> String {
+    format!(
+        "type='signal',sender='{NAME}',path='{path}',interface='{PROPERTIES}',member='PropertiesChanged',\
+         arg0='{UNIT}'"
+    )
+}
 
 /// The interface that holds the properties of a unit's type (`…Scope` for `x.scope`).
 pub(crate) fn type_interface(unit: &str) -> String {
@@ -117,7 +139,7 @@ pub(crate) fn property_interface(unit: &str, property: &str) -> String {
 /// leading digit (`sd_bus_path_encode(3)`).
 pub(crate) fn unit_path(unit: &str) -> String {
     use std::fmt::Write;
-    let mut path = format!("{MANAGER_PATH}/unit/");
+    let mut path = String::from(UNITS);
     for (at, byte) in unit.bytes().enumerate() {
         if byte.is_ascii_alphabetic() || (at > 0 && byte.is_ascii_digit()) {
             path.push(char::from(byte));
@@ -128,6 +150,22 @@ pub(crate) fn unit_path(unit: &str) -> String {
     path
 }
 
+/// The unit whose object is at a path: the reverse of [`unit_path`]. `None` for what is none.
+pub(crate) fn unit_at(path: &str) -> Option<String> {
+    let mut bytes = path.strip_prefix(UNITS)?.bytes();
+    let mut name = Vec::new();
+    while let Some(byte) = bytes.next() {
+        let byte = if byte == b'_' {
+            let digits = [bytes.next()?, bytes.next()?];
+            u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?
+        } else {
+            byte
+        };
+        name.push(byte);
+    }
+    String::from_utf8(name).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,6 +173,10 @@ mod tests {
     #[test]
     fn paths_and_interfaces_are_those_that_systemd_has() {
         assert_eq!(unit_path("3a-b.scope"), "/org/freedesktop/systemd1/unit/_33a_2db_2escope");
+        for unit in ["3a-b.scope", "_x.scope", "a@b\\x2d.slice"] {
+            assert_eq!(unit_at(&unit_path(unit)).as_deref(), Some(unit));
+        }
+        assert_eq!(unit_at("/org/freedesktop/systemd1/unit/a_2"), None);
         assert_eq!(type_interface("a.b.slice"), "org.freedesktop.systemd1.Slice");
     }
 }

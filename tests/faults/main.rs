@@ -19,3 +19,4 @@ mod leavers;
 mod misbehaviour;
 mod reconnect;
 mod transport;
+mod watches;

@@ -18,7 +18,7 @@ use crate::world::{LONG, Place, Raise, World, by, open, scope};
 const UNKNOWN_OBJECT: &str = "org.freedesktop.DBus.Error.UnknownObject";
 
 impl World {
-    fn bring_the_bus_back(&mut self) {
+    pub fn bring_the_bus_back(&mut self) {
         self.bring_the_bus_back_with(|_| ());
     }
 

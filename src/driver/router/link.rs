@@ -62,7 +62,40 @@ impl Absence {
     }
 }
 
+/// When a direct peer that has not answered anything yet is sent something more.
+///
+/// systemd lets a call lie that it has read together with the end of the authentication, until more comes (seen on
+/// 252): `BEGIN` and the call in one read, and there is no answer to wait for.
+#[derive(Debug)]
+pub(super) struct Nudge {
+    at: Instant,
+    pause: Duration,
+}
+
 impl<R: ReplyTo> Router<R> {
+    /// When the silent peer is due for more; never once it has spoken, or where nothing is asked of it.
+    pub(super) fn nudge_is_due(&self) -> Option<Instant> {
+        self.nudge.as_ref().filter(|_| !self.in_flight.is_empty()).map(|nudge| nudge.at)
+    }
+
+    /// A call goes out, which a peer that has not spoken may need to be nudged about.
+    pub(super) fn expect_word(&mut self, now: Instant) {
+        if let Some(nudge) = self.nudge.as_mut().filter(|_| self.in_flight.is_empty()) {
+            nudge.at = now + nudge.pause;
+        }
+    }
+
+    pub(super) fn nudge(&mut self, now: Instant) {
+        if self.nudge_is_due().is_none_or(|at| at > now) {
+            return;
+        }
+        if let Some(nudge) = &mut self.nudge {
+            nudge.pause = LONGEST_PAUSE.min(nudge.pause * 2);
+            nudge.at = now + nudge.pause;
+            self.push_send(Call::Ping, false);
+        }
+    }
+
     pub(super) fn waiting_stage(&self) -> Stage {
         if self.manager_is_there() { Stage::Queued } else { Stage::Connect }
     }
@@ -106,12 +139,13 @@ impl<R: ReplyTo> Router<R> {
         self.stats.connections += 1;
         if direct {
             self.link = Link::Direct;
-            self.manager_came();
+            self.nudge = Some(Nudge { at: now + FIRST_PAUSE, pause: FIRST_PAUSE });
+            self.manager_came(now);
         } else {
             self.link = Link::Greeting;
             let hello = self.push_send(Call::Hello, true);
             for rule in systemd1::MATCH_RULES {
-                self.push_send(Call::AddMatch(rule), false);
+                self.push_send(Call::AddMatch(rule.into()), false);
             }
             let owner = self.push_send(Call::GetNameOwner, true);
             self.greeting = Some(Greeting { hello, owner, refusal: None });
@@ -157,7 +191,7 @@ impl<R: ReplyTo> Router<R> {
     pub(crate) fn disconnected(&mut self, now: Instant, reason: &str) {
         let greeting = self.greeting.take();
         self.link = Link::Down;
-        self.subscribed = false;
+        self.nudge = None;
         self.to_look.clear();
         // What was to go over this connection must not go over the next.
         self.outputs.retain(|output| !matches!(output, Output::Send { .. } | Output::HangUp));
@@ -171,6 +205,7 @@ impl<R: ReplyTo> Router<R> {
                 self.ask_again_or_lose(now, id);
             }
         }
+        self.stop_listening(now);
         if let Some(greeting) = greeting {
             let refusal = greeting.refusal.as_ref();
             let passing = refusal.is_some_and(|error| error.name == systemd1::LIMITS_EXCEEDED);
@@ -185,7 +220,7 @@ impl<R: ReplyTo> Router<R> {
     /// The call went out, and its answer will not come.
     pub(super) fn ask_again_or_lose(&mut self, now: Instant, id: RequestId) {
         let Some(entry) = self.requests.get(&id) else { return };
-        if entry.reply.is_some() && entry.call.as_ref().is_some_and(Call::is_read) {
+        if entry.reply.is_some() && entry.call.as_ref().is_some_and(Call::may_be_repeated) {
             self.line_up(id, None);
         } else {
             self.lose(now, id);
@@ -218,7 +253,8 @@ impl<R: ReplyTo> Router<R> {
         let came = new.is_some();
         *owner = new;
         if came {
-            self.manager_came();
+            self.manager_came(now);
+            self.subscribe_again();
         } else if self.reached {
             self.absence.get_or_insert_with(|| Absence::new(now));
         }
@@ -245,7 +281,7 @@ impl<R: ReplyTo> Router<R> {
             let came = owner.is_some();
             self.link = Link::Bus { owner };
             if came {
-                self.manager_came();
+                self.manager_came(now);
             } else if self.reached {
                 self.absence.get_or_insert_with(|| Absence::new(now));
             }
@@ -254,16 +290,17 @@ impl<R: ReplyTo> Router<R> {
     }
 
     /// The manager can be asked: first of all, what became of the jobs whose end may not have been heard.
-    fn manager_came(&mut self) {
+    fn manager_came(&mut self, now: Instant) {
         self.absence = None;
-        self.reached = true;
-        if self.jobs.has_inherited() && self.link != Link::Direct && !self.subscribed {
-            self.subscribed = true;
-            self.push_send(Call::Subscribe, false);
-        }
+        let is_back = std::mem::replace(&mut self.reached, true);
+        self.listen_as_needed();
+        self.keep_rules();
         self.to_look = self.jobs.ids().into();
         for id in self.line.ids() {
             self.reach(id, Stage::Queued);
+        }
+        if is_back {
+            self.look_at_units_again(now);
         }
     }
 
@@ -294,14 +331,6 @@ impl<R: ReplyTo> Router<R> {
     pub(super) fn look_at(&mut self, job: JobId) {
         if !self.jobs.waiters(job).is_empty() {
             self.push_call(relook::job_state(job), Purpose::LookAtJob(job));
-        }
-    }
-
-    /// Only inherited jobs need it, and it makes systemd tell everybody of everything.
-    pub(super) fn unsubscribe_if_settled(&mut self) {
-        if self.subscribed && !self.jobs.has_inherited() {
-            self.subscribed = false;
-            self.push_send(Call::Unsubscribe, false);
         }
     }
 }

@@ -13,9 +13,14 @@ impl<R: ReplyTo> Router<R> {
     /// A message came in.
     pub(crate) fn incoming(&mut self, now: Instant, message: Incoming) {
         match message {
-            Incoming::Reply(reply) => self.on_reply(now, reply),
+            Incoming::Reply(reply) => {
+                // A signal proves nothing: it is sent whether or not the calls were read.
+                self.nudge = None;
+                self.on_reply(now, reply);
+            }
             Incoming::JobRemoved(removed) => self.on_job_removed(now, removed),
             Incoming::Owner { sender, owner } => self.on_owner(now, sender.as_deref(), owner),
+            Incoming::Unit { sender, news } => self.on_unit(now, sender.as_deref(), news),
         }
         self.send_what_fits(now);
     }
@@ -139,7 +144,7 @@ impl<R: ReplyTo> Router<R> {
             return;
         }
         self.end_job(now, removed.job, |_| Some(removed.result.clone()));
-        self.unsubscribe_if_settled();
+        self.listen_as_needed();
     }
 
     fn is_of_another_unit(&self, removed: &JobRemoved) -> bool {
@@ -194,6 +199,6 @@ impl<R: ReplyTo> Router<R> {
 
     fn on_unit_seen(&mut self, now: Instant, job: JobId, state: &Result<Vec<Value>, BusError>) {
         self.end_job(now, job, |call| relook::conclusion(call, state));
-        self.unsubscribe_if_settled();
+        self.listen_as_needed();
     }
 }

@@ -5,13 +5,15 @@
 //! its deadline is answered at once and yet stays in the table until what it left behind is settled.
 //!
 //! This file has the callers' side; `link` has the connection's life, `messages` what comes over it, `line` who
-//! goes next, `jobs` who waits for what, and `relook` what is asked where an end was not heard.
+//! goes next, `jobs` who waits for which job, `watches` who is told of which unit, and `relook` what is asked where an
+//! end was not heard.
 
 mod jobs;
 mod line;
 mod link;
 mod messages;
 mod relook;
+mod watches;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -24,7 +26,10 @@ use crate::job::{JobId, StageTimes};
 use crate::systemd1::Call;
 use jobs::Jobs;
 use line::{Lane, Line, Place};
-use link::{Absence, Greeting, Link};
+use link::{Absence, Greeting, Link, Nudge};
+pub use watches::UnitEvent;
+use watches::Watches;
+pub(crate) use watches::{WatchId, Watcher};
 
 /// How long what a late request left behind is followed before it is forgotten.
 pub(crate) const SETTLE: Duration = Duration::from_secs(60);
@@ -118,9 +123,13 @@ pub(crate) struct Router<R> {
     link: Link,
     greeting: Option<Greeting>,
     absence: Option<Absence>,
+    nudge: Option<Nudge>,
     /// Whether a manager has answered to this router before, so that its absence is likely to end.
     reached: bool,
     subscribed: bool,
+    watches: Watches,
+    /// References to give back once the manager is there to take them.
+    owed: Vec<Call>,
     window: usize,
     line: Line,
     requests: HashMap<RequestId, Entry<R>>,
@@ -142,8 +151,11 @@ impl<R: ReplyTo> Router<R> {
             link: Link::Down,
             greeting: None,
             absence: None,
+            nudge: None,
             reached: false,
             subscribed: false,
+            watches: Watches::default(),
+            owed: Vec::new(),
             window: window.max(1),
             line: Line::default(),
             requests: HashMap::new(),
@@ -166,7 +178,7 @@ impl<R: ReplyTo> Router<R> {
     /// When [`Router::tick`] is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let first = self.timers.first().map(|&(at, _)| at);
-        first.into_iter().chain(self.absence_ends()).min()
+        first.into_iter().chain(self.absence_ends()).chain(self.nudge_is_due()).min()
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -228,6 +240,7 @@ impl<R: ReplyTo> Router<R> {
             self.expire(now, id);
         }
         self.lose_hope(now);
+        self.nudge(now);
         self.send_what_fits(now);
         self.hang_up_where_clogged();
     }
@@ -281,16 +294,18 @@ impl<R: ReplyTo> Router<R> {
         match event {
             Event::Inspected(_) => entry.times.verified += since,
             Event::Answer(_) | Event::Refused(_) => entry.times.accepted += since,
-            Event::Job(..) => {}
+            Event::Job(..) | Event::Changed(_) => {}
         }
         entry.marked = now;
         let step = entry.plan.advance(event);
         self.take_step(now, id, step);
     }
 
-    fn take_step(&mut self, now: Instant, id: RequestId, step: Step) {
+    fn take_step(&mut self, now: Instant, id: RequestId, mut step: Step) {
+        self.listen_for(id, &mut step);
         match step {
             Step::Call(call) => self.line_up(id, Some(call)),
+            Step::Follow => self.reach(id, Stage::Wait),
             Step::Inspect(inspection) => {
                 self.reach(id, Stage::Verify);
                 self.outputs.push_back(Output::Inspect(id, inspection));
@@ -319,6 +334,7 @@ impl<R: ReplyTo> Router<R> {
 
     fn send_what_fits(&mut self, now: Instant) {
         while self.manager_is_there() && self.in_flight.len() < self.window {
+            self.expect_word(now);
             if let Some(job) = self.to_look.pop_front() {
                 self.look_at(job);
                 continue;
@@ -392,9 +408,12 @@ impl<R: ReplyTo> Router<R> {
         if let Some(place) = entry.place {
             self.line.leave(place);
         }
+        if let Plan::Wait(wait) = &entry.plan {
+            self.part(id, wait, entry.place.is_some());
+        }
         if let Some(job) = entry.job {
             self.jobs.leave(job, id);
-            self.unsubscribe_if_settled();
+            self.listen_as_needed();
         }
     }
 }

@@ -17,6 +17,7 @@ enum Event {
     Handle(usize, Way),
     Release(usize),
     EndJob(usize, bool, Way),
+    Exit(u8),
     Forge(usize, u32),
     ChangeOwner,
     Disconnect,
@@ -42,7 +43,8 @@ impl Nature {
         match self.rng.u32(..100) {
             0..24 => {
                 self.callers += 1;
-                let asks = [Ask::Create, Ask::Create, Ask::Stop, Ask::Stop, Ask::Replace, Ask::Read];
+                let asks =
+                    [Ask::Create, Ask::Create, Ask::Stop, Ask::Stop, Ask::Replace, Ask::Read, Ask::Wait];
                 let ask = asks[self.rng.usize(..asks.len())];
                 Event::Submit(ask, self.rng.u8(..6), self.rng.u64(..300))
             }
@@ -55,6 +57,7 @@ impl Nature {
             78..82 => Event::Forge(at, self.rng.u32(..40)),
             82..84 if faults > 0 => Event::ChangeOwner,
             84..86 if faults > 0 => Event::Disconnect,
+            84..86 => Event::Exit(self.rng.u8(..6)),
             86..90 => Event::Connect(self.rng.u32(..100) >= faults),
             90..92 => Event::Leave(self.rng.u64(..=self.callers)),
             _ => Event::Pass(self.rng.u64(..40)),
@@ -78,6 +81,7 @@ fn live(window: usize, events: &[Event]) {
             Event::Handle(at, way) => drop(world.handle_by(at, way)),
             Event::Release(at) => world.release(at),
             Event::EndJob(at, well, way) => world.end_job_by(at, well, way),
+            Event::Exit(unit) => world.exit(&world::unit(unit)),
             Event::Forge(what, number) => world.forge(what, number),
             Event::ChangeOwner => world.change_owner(),
             Event::Disconnect => world.disconnect(),

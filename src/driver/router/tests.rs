@@ -22,12 +22,13 @@ enum Happening {
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
-    let ask = prop_oneof![3 => Just(Ask::Create), 2 => Just(Ask::Stop), 1 => Just(Ask::Read)];
+    let ask =
+        prop_oneof![3 => Just(Ask::Create), 2 => Just(Ask::Stop), 1 => Just(Ask::Read), 1 => Just(Ask::Wait)];
     prop_oneof![
         6 => (ask, 0..6u8, 0..200u64).prop_map(|(ask, unit, wait)| Happening::Submit(ask, unit, wait)),
         8 => (0..8usize).prop_map(Happening::Handle),
         6 => (0..8usize, prop::bool::weighted(0.8)).prop_map(|(at, well)| Happening::EndJob(at, well)),
-        2 => (0..3usize, 0..20u32).prop_map(|(what, job)| Happening::Forge(what, job)),
+        2 => (0..4usize, 0..20u32).prop_map(|(what, job)| Happening::Forge(what, job)),
         1 => Just(Happening::ChangeOwner),
         1 => Just(Happening::Disconnect),
         3 => prop::bool::weighted(0.7).prop_map(Happening::Connect),
@@ -262,4 +263,31 @@ fn a_flood_of_strangers_jobs_loses_no_result() {
     world.handle(0);
     world.end_job(0, true);
     assert!(matches!(world.answer(caller), Some(Ok(()))));
+}
+
+#[test]
+fn a_direct_peer_that_lets_a_call_lie_is_nudged_until_it_answers() {
+    let mut router: Router<world::Caller> = Router::new("test:", 8);
+    let mut now = Instant::now();
+    router.connected(now, true);
+    let (asked, path) = (crate::error::Asked::new(crate::error::Operation::Get, None), "/".to_string());
+    let call = Call::GetAll { path, interface: String::new() };
+    let plan = Plan::Single { asked, call };
+    router.submit(now, RequestId(1), plan, now + Duration::from_secs(5), world::Caller(1));
+    let sent = |router: &mut Router<world::Caller>| {
+        let sent = std::iter::from_fn(|| router.output());
+        sent.filter(|output| matches!(output, Output::Send { call: Call::Ping, .. })).count()
+    };
+    assert_eq!(sent(&mut router), 0);
+    for _ in 0..3 {
+        now = router.deadline().expect("it is due");
+        router.tick(now);
+        assert_eq!(sent(&mut router), 1);
+    }
+    let result = Ok(vec![crate::unit::Value::from("here")]);
+    router.incoming(
+        now,
+        crate::systemd1::Incoming::Reply(crate::systemd1::Reply { serial: 1, sender: None, result }),
+    );
+    assert_eq!(router.deadline(), None, "it has answered");
 }

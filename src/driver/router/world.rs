@@ -9,9 +9,10 @@ use super::link::Link;
 use super::*;
 use crate::cgroup::{CgroupLayout, Inspection, Place, Process};
 use crate::driver::create::Create;
+use crate::driver::wait::Wait;
 use crate::error::{Asked, Operation};
 use crate::job::{JobMode, JobResult};
-use crate::systemd1::{self, BUS, BusError, Call, Incoming, JobRemoved, Reply, Verb};
+use crate::systemd1::{self, BUS, BusError, Call, Incoming, JobRemoved, Reply, UnitChange, UnitNews, Verb};
 use crate::unit::{OnExists, Value};
 
 pub(super) const STRANGER: &str = ":1.666";
@@ -29,6 +30,7 @@ pub(super) enum Ask {
     Replace,
     Stop,
     Read,
+    Wait,
 }
 
 /// How a message to the router fares on its way.
@@ -50,6 +52,8 @@ pub(super) enum Way {
 struct Asker {
     unit: String,
     ask: Ask,
+    /// The run that it waits for.
+    run: u64,
     deadline: Instant,
     /// Its own end came, or it left before.
     overdue: bool,
@@ -75,6 +79,10 @@ struct Systemd {
     run_was_over: bool,
     /// Jobs whose end went out to this client while it could hear it.
     heard: BTreeSet<JobId>,
+    /// How many references to a run this client has.
+    references: BTreeMap<u64, u32>,
+    /// The runs whose end was told to this client.
+    told: BTreeSet<u64>,
     last_job: u32,
 }
 
@@ -112,6 +120,8 @@ pub(super) struct World {
     owner: Option<String>,
     owners: u32,
     subscribed: bool,
+    /// What this client listens to.
+    rules: BTreeSet<String>,
     /// How often a connection or a manager was lost: only then may a request be lost.
     losses: u32,
 }
@@ -132,6 +142,7 @@ impl World {
             owner: Some(":1.0".into()),
             owners: 0,
             subscribed: false,
+            rules: BTreeSet::new(),
             losses: 0,
         };
         world.router.connected(world.now, false);
@@ -142,10 +153,11 @@ impl World {
     pub(super) fn submit(&mut self, ask: Ask, unit: &str, wait: u64) -> u64 {
         let caller = self.askers.len() as u64 + 1;
         let deadline = self.now + Duration::from_millis(wait);
-        let asker = Asker { unit: unit.into(), ask, deadline, overdue: wait == 0 };
+        let run = self.systemd.active.get(unit).copied().unwrap_or_default();
+        let asker = Asker { unit: unit.into(), ask, run, deadline, overdue: wait == 0 };
         self.askers.insert(caller, asker);
         self.open.insert(caller);
-        self.router.submit(self.now, RequestId(caller), plan(ask, unit), deadline, Caller(caller));
+        self.router.submit(self.now, RequestId(caller), plan(ask, unit, run), deadline, Caller(caller));
         self.drain();
         caller
     }
@@ -248,6 +260,30 @@ impl World {
                 Some(unit) => made(self.systemd.job_for(&unit, false)),
                 None => refuse("systemd1.NoUnitForInvocationID"),
             },
+            Call::RunRef { path } => match self.run_at(path) {
+                Some(run) => {
+                    *self.systemd.references.entry(run).or_default() += 1;
+                    (Ok(Vec::new()), None)
+                }
+                None => refuse("systemd1.NoUnitForInvocationID"),
+            },
+            Call::RunUnref { path } => {
+                if let Some(run) = self.run_at(path) {
+                    let left = self.systemd.references.get_mut(&run).map(|count| {
+                        *count = count.saturating_sub(1);
+                        *count
+                    });
+                    assert!(
+                        left.is_some() || self.losses > 0,
+                        "a reference is given back that was never had"
+                    );
+                }
+                (Ok(Vec::new()), None)
+            }
+            Call::GetAll { path, .. } if path != "/" => match self.run_at(path) {
+                Some(_) => (Ok(vec![state_of("active")]), None),
+                None => refuse("systemd1.NoUnitForInvocationID"),
+            },
             Call::Get { path, name, .. } if name == "State" => {
                 let there = self.systemd.jobs.keys().any(|job| job.object_path() == *path);
                 if there { (Ok(vec![variant("running")]), None) } else { refuse("DBus.Error.UnknownObject") }
@@ -281,6 +317,11 @@ impl World {
         by_run.or_else(|| by_name().map(|asker| asker.unit.clone()))
     }
 
+    /// The run whose own path it is, while it goes on.
+    fn run_at(&self, path: &str) -> Option<u64> {
+        self.systemd.active.values().copied().find(|run| systemd1::unit_path(&invocation(*run)) == path)
+    }
+
     fn reply(&mut self, serial: u32, sender: Option<String>, result: Result<Vec<Value>, BusError>) {
         self.incoming(Incoming::Reply(Reply { serial, sender, result }));
     }
@@ -308,7 +349,7 @@ impl World {
             self.systemd.runs += 1;
             self.systemd.active.insert(job.unit.clone(), self.systemd.runs);
         } else if well {
-            self.systemd.active.remove(&job.unit);
+            self.end_run(&job.unit);
         }
         if self.router.link.is_up() && way != Way::Lost {
             self.systemd.heard.insert(id);
@@ -319,6 +360,28 @@ impl World {
         }
     }
 
+    /// A unit goes down; this client is told if it has a reference, or subscribes, and listens.
+    fn end_run(&mut self, unit: &str) {
+        let Some(run) = self.systemd.active.remove(unit) else { return };
+        let references = self.systemd.references.remove(&run).unwrap_or_default();
+        let path = systemd1::unit_path(unit);
+        let listens =
+            self.rules.contains(systemd1::UNIT_RULES[0]) || self.rules.contains(&systemd1::unit_rule(&path));
+        if self.router.link.is_up() && listens && (references > 0 || self.subscribed) {
+            self.systemd.told.insert(run);
+            let change = UnitChange { active_state: Some("inactive".into()), ..UnitChange::default() };
+            let news = UnitNews::Changed(path, change);
+            self.incoming(Incoming::Unit { sender: self.owner.clone(), news });
+        }
+    }
+
+    /// The processes of a unit end by themselves.
+    pub(super) fn exit(&mut self, unit: &str) {
+        if self.owner.is_some() && !self.systemd.jobs.values().any(|job| job.unit == unit) {
+            self.end_run(unit);
+        }
+    }
+
     pub(super) fn removed(&mut self, job: JobId, unit: &str, result: JobResult, sender: Option<String>) {
         self.incoming(Incoming::JobRemoved(JobRemoved { sender, job, unit: unit.into(), result }));
     }
@@ -326,7 +389,13 @@ impl World {
     /// A stranger says anything: that a job is done, that a call is answered, that the name is its own.
     pub(super) fn forge(&mut self, what: usize, number: u32) {
         let sender = Some(STRANGER.to_string());
-        match what % 3 {
+        match what % 4 {
+            3 => {
+                let change = UnitChange { active_state: Some("inactive".into()), ..UnitChange::default() };
+                let unit = unit(u8::try_from(number % 6).unwrap_or_default());
+                let news = UnitNews::Changed(systemd1::unit_path(&unit), change);
+                self.incoming(Incoming::Unit { sender, news });
+            }
             0 => self.removed(JobId::new(number), "u1.scope", JobResult::Done, sender),
             1 => {
                 let serial = self.calls.first().map_or(number, |(serial, _)| *serial);
@@ -365,6 +434,8 @@ impl World {
         }
         self.losses += 1;
         self.subscribed = false;
+        self.rules.clear();
+        self.systemd.references.clear();
         self.calls.clear();
         self.held.clear();
         self.router.disconnected(self.now, "lost");
@@ -420,7 +491,9 @@ impl World {
 
     fn sent(&mut self, serial: u32, call: Call) {
         match call {
-            Call::Hello | Call::AddMatch(_) => {}
+            Call::Hello => {}
+            Call::AddMatch(rule) => assert!(self.rules.insert(rule.into_owned()), "it listens twice"),
+            Call::RemoveMatch(rule) => assert!(self.rules.remove(&*rule), "it gives up what it has not"),
             Call::GetNameOwner => {
                 let none = BusError { name: systemd1::NAME_HAS_NO_OWNER.into(), message: String::new() };
                 let result = self.owner.clone().map(|owner| vec![Value::from(owner)]).ok_or(none);
@@ -475,11 +548,16 @@ impl World {
                 assert!(created.job.as_ref().is_some_and(done), "a false success");
             }
             Ok(Success::Answer(_)) => assert_eq!(asker.ask, Ask::Read),
+            Ok(Success::Ended(_)) => {
+                assert!(!self.systemd.active.values().any(|run| *run == asker.run), "it goes on");
+            }
             Err(Error::JobFailed { job, result, .. }) => assert_eq!(ended(job), Some(result)),
             Err(Error::Timeout { job, stage, .. }) => {
                 assert!(asker.overdue, "caller {caller} was told of a deadline that has not come");
                 let heard = job.is_some_and(|job| self.systemd.heard.contains(&job));
                 assert!(!heard || *stage != Stage::Job, "caller {caller} waited for a job that was over");
+                let is_told = self.systemd.told.contains(&asker.run);
+                assert!(!is_told || *stage != Stage::Wait, "caller {caller} waited for a run that was over");
             }
             Err(Error::Disconnected { .. } | Error::Connect { .. }) => {
                 assert!(self.losses > 0, "nothing was lost, and yet: {result:?}");
@@ -508,6 +586,13 @@ impl World {
         assert!(router.requests.is_empty() && router.timers.is_empty() && router.line.is_empty());
         assert!(router.jobs.is_empty() && Lane::ALL.iter().all(|lane| router.jobs.under_way(*lane) == 0));
         assert!(!self.subscribed, "it is still subscribed");
+        assert!(router.watches.is_empty() && router.owed.is_empty());
+        assert!(self.rules.len() <= systemd1::MATCH_RULES.len(), "it still listens: {:?}", self.rules);
+        while !self.calls.is_empty() {
+            self.handle(0);
+        }
+        let kept = self.systemd.references.iter().find(|(_, count)| **count > 0);
+        assert!(kept.is_none() || self.lies + self.losses > 0, "a reference is kept: {kept:?}");
     }
 
     /// Systemd answers all, and each job ends well, until nothing is under way.
@@ -528,16 +613,25 @@ fn invocation(run: u64) -> String {
     format!("{run:032x}")
 }
 
+fn state_of(active: &str) -> Value {
+    let entry = Value::Entry(Box::new((Value::from("ActiveState"), variant(active))));
+    Value::Array("{sv}".into(), vec![entry])
+}
+
 fn variant(text: &str) -> Value {
     Value::Variant(Box::new(Value::from(text)))
 }
 
-fn plan(ask: Ask, unit: &str) -> Plan {
+fn plan(ask: Ask, unit: &str, run: u64) -> Plan {
     let single = |operation, call| Plan::Single { asked: Asked::new(operation, Some(unit)), call };
     match ask {
         Ask::Stop => {
             let (verb, unit) = (Verb::Stop, unit.to_string());
             single(Operation::Stop, Call::UnitJob { verb, unit, mode: JobMode::Replace })
+        }
+        Ask::Wait => {
+            let run = systemd1::unit_path(&invocation(run));
+            Plan::Wait(Box::new(Wait::new(Asked::new(Operation::Wait, Some(unit)), unit, run)))
         }
         Ask::Read => {
             let (path, interface) = ("/".into(), String::new());

@@ -1,0 +1,313 @@
+//! Who is told of units: requests that wait for the end of a run, and watchers of names.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fmt;
+use std::time::Instant;
+
+use super::{Link, ReplyTo, RequestId, Router};
+use crate::driver::plan::{Event, Step};
+use crate::driver::wait::Wait;
+use crate::error::Stage;
+use crate::systemd1::{self, Call, UnitChange, UnitNews};
+
+/// How many units have a match rule of their own at the most: dbus-daemon allows a connection 512.
+const MOST_RULES: usize = 128;
+
+/// A watcher's number in one router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct WatchId(pub u64);
+
+/// What a watcher is told of a unit whose name it asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UnitEvent {
+    /// systemd knows the unit from now on.
+    Loaded {
+        /// The unit's name.
+        unit: String,
+    },
+    /// The unit is in another state.
+    Changed {
+        /// The unit's name.
+        unit: String,
+        /// `active`, `inactive`, `failed`, …
+        active_state: String,
+        /// The state in the words of the unit's type: `running`, `abandoned`, …
+        sub_state: String,
+    },
+    /// systemd has forgotten the unit.
+    Unloaded {
+        /// The unit's name.
+        unit: String,
+    },
+    /// The connection or the manager was away, and events may have been missed: look at the units again.
+    Interrupted,
+}
+
+/// Where a watcher is told; to tell it must not block.
+pub(crate) trait Watcher: Send {
+    fn wants(&self, unit: &str) -> bool;
+    /// False where nobody is there any more to be told.
+    fn tell(&self, event: UnitEvent) -> bool;
+}
+
+#[derive(Default)]
+pub(super) struct Watches {
+    watchers: BTreeMap<WatchId, Box<dyn Watcher>>,
+    /// The states that were told of last, so that what changed is told once.
+    told: HashMap<String, (String, String)>,
+    /// The requests that follow the unit whose object is at a path.
+    followers: HashMap<String, Vec<RequestId>>,
+    /// Those among them that hear of it only while this connection listens to all units.
+    unreferenced: BTreeSet<RequestId>,
+    /// The units' objects that this connection listens to by a rule of their own.
+    rules: HashSet<String>,
+    /// Whether this connection listens to all units.
+    listening: bool,
+}
+
+impl fmt::Debug for Watches {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watches").field("followers", &self.followers).finish_non_exhaustive()
+    }
+}
+
+impl Watches {
+    /// From now on the request is told of the unit, wherever it is in its steps.
+    fn follow(&mut self, path: &str, id: RequestId) {
+        let followers = self.followers.entry(path.into()).or_default();
+        if !followers.contains(&id) {
+            followers.push(id);
+        }
+    }
+
+    fn leave(&mut self, path: &str, id: RequestId) {
+        self.unreferenced.remove(&id);
+        let Some(followers) = self.followers.get_mut(path) else { return };
+        followers.retain(|follower| *follower != id);
+        if followers.is_empty() {
+            self.followers.remove(path);
+        }
+    }
+
+    /// Whether unit changes are of use that systemd sends to subscribers only.
+    fn needs_all(&self) -> bool {
+        !(self.watchers.is_empty() && self.unreferenced.is_empty())
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        let nobody = self.watchers.is_empty() && self.followers.is_empty();
+        nobody && self.unreferenced.is_empty() && self.told.is_empty() && self.rules.is_empty()
+    }
+
+    fn followers(&self, path: &str) -> Vec<RequestId> {
+        self.followers.get(path).cloned().unwrap_or_default()
+    }
+
+    /// All who follow a unit, in the order in which they asked.
+    fn all_followers(&self) -> Vec<RequestId> {
+        let mut ids: Vec<RequestId> = self.followers.values().flatten().copied().collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// A watcher that has gone without a word is forgotten.
+    fn tell(&mut self, unit: &str, event: &UnitEvent) {
+        self.watchers.retain(|_, watcher| !watcher.wants(unit) || watcher.tell(event.clone()));
+    }
+
+    fn interrupted(&mut self) {
+        self.told.clear();
+        self.watchers.retain(|_, watcher| watcher.tell(UnitEvent::Interrupted));
+    }
+
+    fn loaded(&mut self, unit: String) {
+        self.tell(&unit, &UnitEvent::Loaded { unit: unit.clone() });
+    }
+
+    fn unloaded(&mut self, unit: String) {
+        self.told.remove(&unit);
+        self.tell(&unit, &UnitEvent::Unloaded { unit: unit.clone() });
+    }
+
+    fn changed(&mut self, path: &str, change: UnitChange) {
+        let (Some(active_state), Some(sub_state)) = (change.active_state, change.sub_state) else { return };
+        let Some(unit) = systemd1::unit_at(path) else { return };
+        if !self.watchers.values().any(|watcher| watcher.wants(&unit)) {
+            return;
+        }
+        let state = (active_state.clone(), sub_state.clone());
+        if self.told.insert(unit.clone(), state.clone()).as_ref() != Some(&state) {
+            self.tell(&unit, &UnitEvent::Changed { unit: unit.clone(), active_state, sub_state });
+        }
+    }
+}
+
+impl<R: ReplyTo> Router<R> {
+    /// A watcher begins. What comes over the connection after it was told to listen reaches the watcher.
+    pub(crate) fn watch(&mut self, id: WatchId, watcher: Box<dyn Watcher>) {
+        self.watches.watchers.insert(id, watcher);
+        self.listen_as_needed();
+    }
+
+    pub(crate) fn unwatch(&mut self, id: WatchId) {
+        self.watches.watchers.remove(&id);
+        if self.watches.watchers.is_empty() {
+            self.watches.told.clear();
+        }
+        self.listen_as_needed();
+    }
+
+    /// Listens to all units, and has systemd tell of them, only while somebody needs it: it makes PID 1 tell
+    /// everybody of everything. The manager itself, as a direct peer, does so unasked.
+    pub(super) fn listen_as_needed(&mut self) {
+        let Link::Bus { owner } = &self.link else { return };
+        let manager_is_there = owner.is_some();
+        let all = self.watches.needs_all();
+        if self.watches.listening != all {
+            self.watches.listening = all;
+            for rule in systemd1::UNIT_RULES {
+                let rule = rule.into();
+                self.push_send(if all { Call::AddMatch(rule) } else { Call::RemoveMatch(rule) }, false);
+            }
+        }
+        let subscribe = all || self.jobs.has_inherited();
+        if self.subscribed != subscribe && manager_is_there {
+            self.subscribed = subscribe;
+            self.push_send(if subscribe { Call::Subscribe } else { Call::Unsubscribe }, false);
+        }
+    }
+
+    /// Another manager has the name: the same one reexecuted, which knows its subscribers, or one that begins anew.
+    pub(super) fn subscribe_again(&mut self) {
+        if self.subscribed {
+            self.push_send(Call::Subscribe, false);
+        }
+    }
+
+    /// What was arranged over a connection that is gone.
+    pub(super) fn stop_listening(&mut self, now: Instant) {
+        self.subscribed = false;
+        self.watches.listening = false;
+        self.watches.rules.clear();
+        self.owed.clear();
+        let mut waits: Vec<RequestId> =
+            self.requests.iter().filter(|(_, entry)| entry.plan.is_wait()).map(|(id, _)| *id).collect();
+        waits.sort_unstable();
+        for id in waits {
+            self.begin_again(now, id);
+        }
+    }
+
+    /// A wait needs a reference of the new connection's own.
+    fn begin_again(&mut self, now: Instant, id: RequestId) {
+        let Some(entry) = self.requests.get_mut(&id) else { return };
+        if entry.reply.is_none() {
+            return self.forget(id);
+        }
+        if let Some(place) = entry.place.take() {
+            self.line.leave(place);
+        }
+        let Some(wait) = entry.plan.as_wait() else { return };
+        let step = wait.start_again();
+        self.take_step(now, id, step);
+    }
+
+    /// The manager is there again: what happened to units meanwhile was told to nobody.
+    pub(super) fn look_at_units_again(&mut self, now: Instant) {
+        self.watches.interrupted();
+        for call in std::mem::take(&mut self.owed) {
+            self.push_send(call, false);
+        }
+        for id in self.watches.all_followers() {
+            let following = self.requests.get_mut(&id).filter(|entry| entry.stage == Stage::Wait);
+            if let Some(step) = following.and_then(|entry| entry.plan.as_wait()).map(Wait::read) {
+                self.take_step(now, id, step);
+            }
+        }
+    }
+
+    /// Sees to it, before a wait's next call, that what happens after that call is heard.
+    pub(super) fn listen_for(&mut self, id: RequestId, step: &mut Step) {
+        let wait = self.requests.get_mut(&id).and_then(|entry| entry.plan.as_wait());
+        let Some(wait) = wait else { return };
+        let path = wait.unit_path().to_string();
+        let has_room =
+            self.watches.followers.len() < MOST_RULES || self.watches.followers.contains_key(&path);
+        if wait.is_starting() && !has_room {
+            *step = wait.subscribe();
+        }
+        if wait.wants_subscription() {
+            self.watches.unreferenced.insert(id);
+            self.listen_as_needed();
+        }
+        self.watches.follow(&path, id);
+        self.keep_rule(&path);
+    }
+
+    /// The rules that a new connection lacks.
+    pub(super) fn keep_rules(&mut self) {
+        let mut paths: Vec<String> = self.watches.followers.keys().cloned().collect();
+        paths.sort_unstable();
+        paths.iter().for_each(|path| self.keep_rule(path));
+    }
+
+    /// One rule for each unit that somebody follows, and none for any other.
+    fn keep_rule(&mut self, path: &str) {
+        if !matches!(self.link, Link::Bus { .. }) {
+            return;
+        }
+        let wanted = self.watches.followers.contains_key(path);
+        let rule = || systemd1::unit_rule(path).into();
+        if wanted && self.watches.rules.insert(path.into()) {
+            self.push_send(Call::AddMatch(rule()), false);
+        } else if !wanted && self.watches.rules.remove(path) {
+            self.push_send(Call::RemoveMatch(rule()), false);
+        }
+    }
+
+    /// Gives back what a wait has had.
+    pub(super) fn part(&mut self, id: RequestId, wait: &Wait, unsent: bool) {
+        self.watches.leave(wait.unit_path(), id);
+        self.keep_rule(wait.unit_path());
+        for call in wait.parting(unsent) {
+            match self.link {
+                Link::Bus { owner: Some(_) } | Link::Direct => drop(self.push_send(call, false)),
+                Link::Bus { owner: None } => self.owed.push(call),
+                // With the connection its references have gone.
+                Link::Down | Link::Connecting | Link::Greeting => {}
+            }
+        }
+        self.listen_as_needed();
+    }
+
+    pub(super) fn on_unit(&mut self, now: Instant, sender: Option<&str>, news: UnitNews) {
+        if !self.is_manager(sender) {
+            self.stats.foreign += 1;
+            return;
+        }
+        match news {
+            UnitNews::Loaded(unit) => self.watches.loaded(unit),
+            UnitNews::Unloaded(unit) => {
+                let over = UnitChange { active_state: Some("inactive".into()), ..UnitChange::default() };
+                self.tell_followers(now, &systemd1::unit_path(&unit), &over);
+                self.watches.unloaded(unit);
+            }
+            UnitNews::Changed(path, change) => {
+                self.tell_followers(now, &path, &change);
+                self.watches.changed(&path, change);
+            }
+        }
+        self.listen_as_needed();
+    }
+
+    fn tell_followers(&mut self, now: Instant, path: &str, change: &UnitChange) {
+        for id in self.watches.followers(path) {
+            // One that is reading is about to learn of this, and of what comes after.
+            if self.requests.get(&id).is_some_and(|entry| entry.stage == Stage::Wait) {
+                self.advance(now, id, Event::Changed(change.clone()));
+            }
+        }
+    }
+}

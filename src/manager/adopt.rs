@@ -1,0 +1,76 @@
+//! Taking over a unit that is there: another process's, or one's own after a restart.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::active::{Active, ActiveScope, ActiveSlice};
+use super::audit::Record;
+use super::{Manager, finish_properties};
+use crate::deadline::Deadline;
+use crate::driver::Outcome;
+use crate::error::{Asked, Error, Operation, Result};
+use crate::job::{InvocationId, StageTimes};
+use crate::systemd1::{self, Call};
+use crate::unit::{Value, name};
+
+impl Manager {
+    /// Takes over a running scope by its name: the handle means the run that it is in now, and no later one.
+    ///
+    /// Blocks until systemd has told its properties or until the deadline. Changes nothing; a retry is safe. Errors:
+    /// [`Error::NoSuchUnit`] where no such scope is active, otherwise as [`Manager::properties`].
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// let manager = unitwait::Manager::system()?;
+    /// let active = manager.adopt_scope("job.scope", Duration::from_secs(1))?;
+    /// active.stop(Duration::from_secs(5))?;
+    /// # Ok::<(), unitwait::Error>(())
+    /// ```
+    pub fn adopt_scope(&self, unit: &str, deadline: impl Into<Deadline>) -> Result<ActiveScope> {
+        name::check_kind(unit, "scope")?;
+        self.adopt(unit, deadline.into()).map(ActiveScope)
+    }
+
+    /// Takes over an active slice by its name. Otherwise as [`Manager::adopt_scope`].
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// let slice = unitwait::Manager::system()?.adopt_slice("jobs.slice", Duration::from_secs(1))?;
+    /// println!("{}", slice.control_group());
+    /// # Ok::<(), unitwait::Error>(())
+    /// ```
+    pub fn adopt_slice(&self, unit: &str, deadline: impl Into<Deadline>) -> Result<ActiveSlice> {
+        name::check_kind(unit, "slice")?;
+        self.adopt(unit, deadline.into()).map(ActiveSlice)
+    }
+
+    fn adopt(&self, unit: &str, deadline: Deadline) -> Result<Active> {
+        // All in one answer: two would speak of two runs, where one ends between them.
+        let call = Call::GetAll { path: systemd1::unit_path(unit), interface: String::new() };
+        let held = self.ask_unit(Operation::Adopt, unit, call, deadline, finish_properties)?;
+        let text = |name: &str| held.get(name).and_then(Value::as_str).unwrap_or_default().to_string();
+        let invocation = invocation(&held);
+        if matches!(text("ActiveState").as_str(), "inactive" | "failed" | "") || invocation.is_none() {
+            return Err(Error::NoSuchUnit { asked: Asked::new(Operation::Adopt, Some(unit)) });
+        }
+        Ok(Active {
+            manager: self.clone(),
+            unit: unit.into(),
+            control_group: text("ControlGroup"),
+            outcome: Outcome::Adopted,
+            job: None,
+            invocation,
+            gaps: Vec::new(),
+            times: StageTimes::default(),
+            record: Arc::new(Record::default()),
+        })
+    }
+}
+
+fn invocation(held: &BTreeMap<String, Value>) -> Option<InvocationId> {
+    let bytes = held.get("InvocationID")?.items().iter().filter_map(|byte| byte.as_u64()?.try_into().ok());
+    let bytes: [u8; 16] = bytes.collect::<Vec<u8>>().try_into().ok()?;
+    Some(InvocationId::from_bytes(bytes))
+}

@@ -1,0 +1,115 @@
+//! The end of a run is told when it comes, with how it came about, and costs nobody else anything.
+
+use std::thread;
+use std::time::Duration;
+
+use unitwait::{ActiveScope, Ending, KillWhom, Manager, Scope, Stage};
+
+use crate::support::{AT_ONCE, LONG, Sleeper, eventually, in_sandbox, manager, name, state};
+
+fn create(manager: &Manager, scope: Scope, sleeper: &Sleeper) -> ActiveScope {
+    manager.create_scope(&scope.pid(sleeper.pid()), LONG).expect("the scope is created")
+}
+
+fn both_ways(test: impl Fn(&Manager)) {
+    test(&manager());
+    test(&Manager::private().expect("the private socket answers"));
+}
+
+/// Waits in another thread while something is done here, which ends the run.
+fn ending_of(active: &ActiveScope, manager: &Manager, end: impl FnOnce()) -> Ending {
+    thread::scope(|threads| {
+        let waiter = threads.spawn(|| active.wait(LONG));
+        eventually("the wait is under way", || manager.stats().is_ok_and(|stats| stats.requests > 0));
+        end();
+        waiter.join().expect("no panic").expect("the end is told").ending
+    })
+}
+
+#[test]
+fn a_run_whose_processes_end_has_ended_by_itself() {
+    both_ways(|manager| {
+        let sleeper = Sleeper::new();
+        let active = create(manager, Scope::new(name("exit")), &sleeper);
+        assert_eq!(ending_of(&active, manager, || drop(sleeper)), Ending::Exited);
+        assert_eq!(active.wait(AT_ONCE).expect("it is over").ending, Ending::Exited, "asked again");
+    });
+}
+
+#[test]
+fn a_run_that_is_stopped_was_stopped_by_request_whoever_asked() {
+    both_ways(|manager| {
+        let sleeper = Sleeper::new();
+        let active = create(manager, Scope::new(name("stop")), &sleeper);
+        let ending = ending_of(&active, manager, || {
+            let other = Manager::system().expect("the bus answers");
+            other.stop_unit(active.unit(), LONG).expect("it stops");
+        });
+        assert_eq!(ending, Ending::Stopped);
+    });
+}
+
+#[test]
+fn a_run_that_takes_too_long_to_stop_is_told_as_out_of_time_with_systemds_own_word() {
+    both_ways(|manager| {
+        let sleeper = Sleeper::stubborn();
+        let scope = Scope::new(name("slow")).timeout_stop(Duration::from_millis(200));
+        let active = create(manager, scope, &sleeper);
+        let ending = ending_of(&active, manager, || drop(manager.stop_unit(active.unit(), LONG)));
+        assert_eq!(ending, Ending::TimedOut);
+        let again = active.wait(AT_ONCE).expect("a failed unit is still known");
+        assert_eq!((again.ending, again.result.as_deref()), (Ending::TimedOut, Some("timeout")));
+        manager.reset_failed(active.unit(), LONG).expect("it has failed");
+    });
+}
+
+#[test]
+fn a_deadline_says_that_it_is_still_there_and_the_name_is_free_when_it_is_not() {
+    both_ways(|manager| {
+        let sleeper = Sleeper::new();
+        let active = create(manager, Scope::new(name("patience")), &sleeper);
+        let error = active.wait(Duration::from_millis(100)).expect_err("it is still there");
+        assert_eq!((error.is_timeout(), error.stage()), (true, Some(Stage::Wait)), "{error}");
+        active.kill(KillWhom::All, 9, LONG).expect("it is there");
+        // A reference that stayed behind would keep the dead unit, and its name, for as long as the connection lasts.
+        eventually("the name is free", || {
+            manager.create_scope(&Scope::new(active.unit()).own_process().verify(false), LONG).is_ok()
+                || state(manager, active.unit()) == "active"
+        });
+    });
+}
+
+#[test]
+fn a_hundred_waiters_of_one_run_are_all_told_and_leave_no_reference() {
+    let manager = manager();
+    let sleeper = Sleeper::new();
+    let active = create(&manager, Scope::new(name("crowd")), &sleeper);
+    thread::scope(|threads| {
+        let waiters: Vec<_> = (0..100).map(|_| threads.spawn(|| active.wait(LONG))).collect();
+        eventually("they wait", || manager.stats().is_ok_and(|stats| stats.requests == 100));
+        drop(sleeper);
+        for waiter in waiters {
+            let ended = waiter.join().expect("no panic").expect("the end is told");
+            assert_eq!(ended.ending, Ending::Exited);
+        }
+    });
+    eventually("systemd has forgotten it", || {
+        let known = manager.list_units(&[active.unit()], LONG).expect("the list comes");
+        known.is_empty()
+    });
+}
+
+#[test]
+fn a_wait_outlives_a_reexecution_of_the_manager() {
+    in_sandbox();
+    both_ways(|manager| {
+        let sleeper = Sleeper::new();
+        let active = create(manager, Scope::new(name("reexec")), &sleeper);
+        let ending = ending_of(&active, manager, || {
+            let done = std::process::Command::new("systemctl").arg("daemon-reexec").status();
+            assert!(done.expect("systemctl is there").success());
+            drop(sleeper);
+        });
+        assert_eq!(ending, Ending::Exited);
+    });
+}
