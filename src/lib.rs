@@ -15,7 +15,7 @@
 //! let child = Command::new("sleep").arg("60").spawn().expect("sleep starts");
 //! let scope = Scope::new("nap.scope").pid(child.id()).slice("naps.slice").memory_max(64 << 20).tasks_max(20);
 //! let active = manager.create_scope(&scope, Duration::from_secs(5))?;
-//! println!("{} holds it", active.path().display());
+//! println!("{} holds it", active.control_group());
 //! active.stop(Duration::from_secs(5))?;
 //! # Ok::<(), unitwait::Error>(())
 //! ```

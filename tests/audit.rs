@@ -128,7 +128,7 @@ fn a_process_moved_away_by_hand_is_named_with_where_it_is() {
     put(moved.pid(), &elsewhere);
     let hierarchy = if manager.layout().mode() == CgroupMode::Unified { "unified" } else { "name=systemd" };
     assert_eq!(strays(), [(moved.pid(), hierarchy.into(), "/elsewhere".into())]);
-    put(moved.pid(), &active.path());
+    put(moved.pid(), &active.path().expect("it is known"));
     assert_eq!(strays(), []);
     if manager.layout().mode() == CgroupMode::Hybrid {
         // Its limit binds a process only where that is in the limit's own hierarchy.

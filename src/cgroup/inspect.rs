@@ -40,8 +40,8 @@ pub(crate) struct Findings {
     pub invocation: Option<String>,
     pub control_group: Option<String>,
     pub misplaced: Vec<MisplacedProcess>,
-    /// How many processes are in place.
-    pub present: usize,
+    /// The processes that are in place.
+    pub present: Vec<u32>,
     /// Whether the group is there, and no process in it.
     pub empty: bool,
     pub gaps: Vec<LimitGap>,
@@ -92,7 +92,7 @@ pub(crate) fn inspect(inspection: &Inspection) -> Findings {
     for process in &inspection.processes {
         match look(inspection, *process) {
             Some(Seat::Home(group)) => {
-                findings.present += 1;
+                findings.present.push(process.pid);
                 // The kernel's own spelling, which a name that only some versions of systemd escape may
                 // differ from.
                 findings.control_group = Some(group);
@@ -103,7 +103,7 @@ pub(crate) fn inspect(inspection: &Inspection) -> Findings {
     }
     if let Some(group) = findings.control_group.as_deref() {
         findings.gaps = limit::gaps(&inspection.layout, group, &inspection.limits);
-        findings.empty = findings.present == 0 && is_empty(&inspection.layout.path(group));
+        findings.empty = findings.present.is_empty() && is_empty(&inspection.layout.path(group));
         // The last process may have ended before or during the look, and the group with it, file by file:
         // nothing is left to limit then. A process that ended and left children in the unit leaves the limits
         // in force, too.
@@ -143,7 +143,7 @@ const MOST_LOOKS: usize = 3;
 
 /// Where a process is; `None` if it has ended, for nothing is left then to be in the wrong place.
 ///
-/// One look is enough for a process in its place. The wrong place needs a proof, for the kernel tells it of
+/// One look is enough for a process in its place that still has its number. The wrong place needs a proof, for the kernel tells it of
 /// many that were placed well: a thread on its way out is shown in `/` of each v1 hierarchy, one that ended
 /// in a removed group as there no more, a first thread that ended before the others (and before systemd
 /// placed these) where it was then, and a number that was given away in another process's group. So after the
@@ -154,7 +154,8 @@ const MOST_LOOKS: usize = 3;
 /// the end may come between the two.
 fn look(inspection: &Inspection, process: Process) -> Option<Seat> {
     if let seat @ Some(Seat::Home(_)) = look_at(inspection, process, &process::directory(process.pid)) {
-        return seat;
+        // A number that was given away while systemd was silent may have led another process here.
+        return seat.filter(|_| process.has_its_number());
     }
     for _ in 0..MOST_LOOKS {
         let thread = process.living_thread()?;
@@ -296,6 +297,18 @@ mod tests {
         assert_eq!(misplaced(&inspection), [0; 0], "it is a zombie");
         child.wait().unwrap();
         assert_eq!(misplaced(&inspection), [0; 0], "it is gone");
+        fs::remove_dir_all(at).unwrap();
+    }
+
+    #[test]
+    fn a_process_that_has_got_the_number_of_another_is_not_at_home_for_it() {
+        let me = Process::look_up(std::process::id()).unwrap();
+        let (mut inspection, at) = inspection("number", &[me]);
+        let groups = fs::read_to_string("/proc/self/cgroup").unwrap();
+        inspection.place = Place::Exact(group_of(&groups, "").unwrap().into());
+        assert_eq!(inspect(&inspection).present, [me.pid]);
+        inspection.processes[0].started += 1;
+        assert_eq!(inspect(&inspection).present, [0; 0]);
         fs::remove_dir_all(at).unwrap();
     }
 

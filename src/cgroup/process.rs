@@ -66,11 +66,15 @@ impl Process {
     /// Whether this thread, as [`Process::living_thread`] named it, still lives. That the number is still this
     /// process's is seen last: it then was all the while, for a number that was given away never comes back.
     pub(super) fn still_has(self, thread: &Path) -> bool {
-        thread_lives(thread)
-            && match read(&directory(self.pid).join("stat")) {
-                Ok(stat) => stat.started == self.started,
-                Err(error) => matches!(error, Unplaceable::Unreadable(_)),
-            }
+        thread_lives(thread) && self.has_its_number()
+    }
+
+    /// Whether the number is still this process's, which then had it at every time before.
+    pub(super) fn has_its_number(self) -> bool {
+        match read(&directory(self.pid).join("stat")) {
+            Ok(stat) => stat.started == self.started,
+            Err(error) => matches!(error, Unplaceable::Unreadable(_)),
+        }
     }
 
     pub(super) fn lives(self) -> bool {

@@ -30,7 +30,7 @@ Environment:
 
 const RUN_NOTES: &str = "\
 CMD inherits the environment, the working directory and all open files, and keeps this process's PID. It does not
-start unless it is in the scope. stdout is CMD's: with --json the object about the scope goes to stderr.
+start unless it is in the scope. SIGPIPE is at its default for CMD. stdout is CMD's: with --json the object about the scope goes to stderr.
 Limits that the kernel does not hold are told on stderr; --require-limits makes them an error.
 The exit status is CMD's own, or one of those in `unitwait --help`.";
 
@@ -62,7 +62,7 @@ pub struct Global {
     /// Give up after this long, all in all: 10s, 500ms, 2min
     #[arg(long, global = true, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
     pub timeout: Duration,
-    /// Print one JSON object; errors too, on stderr
+    /// Print one JSON object; errors too, on stderr (where -v puts its own lines beside)
     #[arg(long, global = true)]
     pub json: bool,
     /// Tell each stage on stderr as it passes, with its time
@@ -96,7 +96,7 @@ pub struct ScopeOptions {
     #[arg(long, value_name = "NAME", value_parser = utf8())]
     pub unit: Option<String>,
     /// The slice it is to be in, with or without `.slice`
-    #[arg(long, value_name = "SLICE", value_parser = utf8())]
+    #[arg(long, value_name = "SLICE", value_parser = utf8(), allow_hyphen_values = true)]
     pub slice: Option<String>,
     /// A property as a unit file has it: MemoryMax=64M, CPUQuota=50%, TasksMax=20
     #[arg(short, long, value_name = "NAME=VALUE", value_parser = utf8())]

@@ -7,10 +7,10 @@ use std::{env, fs};
 
 use nix::unistd::{Uid, geteuid};
 use serde_json::{Value as Json, json};
-use unitwait::{CgroupLayout, CgroupMode, Error, Manager};
+use unitwait::{CgroupLayout, CgroupMode, Error, Manager, Stage};
 
 use crate::failure::Failure;
-use crate::session::{Session, Target, shortly};
+use crate::session::{Session, Target};
 
 /// The oldest on which the facts that the library rests on were seen.
 const OLDEST_SYSTEMD: u32 = 247;
@@ -56,23 +56,47 @@ impl Finding {
 }
 
 pub fn doctor(session: &Session) -> Result<(), Failure> {
-    let (mut findings, manager) = match session.open() {
+    let opened = session.open();
+    let mut findings = vec![bus(&session.target, &opened)];
+    let manager = match opened {
         Ok(manager) => {
-            (vec![Finding::good("manager", format!("answers at {}", manager.address()))], Some(manager))
+            findings.push(Finding::good("manager", format!("answers at {}", manager.address())));
+            Some(manager)
         }
-        Err(failure) => (vec![no_manager(session, &failure)], None),
+        Err(failure) => {
+            findings.push(no_manager(session, &failure));
+            None
+        }
     };
     findings.extend(manager.as_ref().map(version));
-    findings.extend(control_groups(&session.target, manager.as_ref()));
+    findings.extend(control_groups(session, manager.as_ref()));
     findings.push(rights(session));
     let usable = manager.is_some();
     session.output.result(|| as_json(usable, manager.as_ref(), &findings), || as_text(usable, &findings))?;
     if usable { Ok(()) } else { Err(Failure::NoManager) }
 }
 
+/// How far it is to the manager: a bus may be well without one.
+fn bus(target: &Target, opened: &Result<Manager, Failure>) -> Finding {
+    let unheard = "answers; the manager behind it does not";
+    match opened {
+        _ if *target == Target::Private => {
+            Finding::good("bus", "none, for the manager's own socket is asked")
+        }
+        Ok(manager) => Finding::good("bus", manager.address()),
+        Err(Failure::Library(Error::Connect { address, .. })) if !address.contains(':') => {
+            Finding::good("bus", unheard)
+        }
+        Err(Failure::Library(error)) if error.stage().is_some_and(|stage| stage > Stage::Connect) => {
+            Finding::good("bus", unheard)
+        }
+        Err(_) => Finding::bad("bus", "does not answer", "see what is said of the manager"),
+    }
+}
+
 fn no_manager(session: &Session, failure: &Failure) -> Finding {
     let mut advice = advice(session, failure);
-    for other in others_that_answer(&session.target) {
+    for other in others_that_answer(session) {
         let _ = write!(advice, "; `{other}` answers");
     }
     Finding::bad("manager", failure.message(), advice)
@@ -114,10 +138,10 @@ fn is_anothers_runtime_dir() -> bool {
 }
 
 /// The other ways that would have worked.
-fn others_that_answer(tried: &Target) -> Vec<&'static str> {
+fn others_that_answer(session: &Session) -> Vec<&'static str> {
     [Target::System, Target::Private, Target::User]
         .into_iter()
-        .filter(|way| way != tried && way.builder().open(shortly()).is_ok())
+        .filter(|way| *way != session.target && way.builder().open(session.shortly()).is_ok())
         .map(|way| way.option())
         .collect()
 }
@@ -135,7 +159,7 @@ fn version(manager: &Manager) -> Finding {
     }
 }
 
-fn control_groups(target: &Target, manager: Option<&Manager>) -> Vec<Finding> {
+fn control_groups(session: &Session, manager: Option<&Manager>) -> Vec<Finding> {
     let layout = match CgroupLayout::detect() {
         Ok(layout) => layout,
         Err(error) => {
@@ -153,7 +177,7 @@ fn control_groups(target: &Target, manager: Option<&Manager>) -> Vec<Finding> {
         ),
     };
     let mut findings = vec![mode, controllers(&layout)];
-    findings.extend(manager.and_then(|manager| delegated(&layout, target, manager)));
+    findings.extend(manager.and_then(|manager| delegated(&layout, session, manager)));
     findings
 }
 
@@ -182,13 +206,13 @@ fn controllers(layout: &CgroupLayout) -> Finding {
 }
 
 /// The controllers that reach the manager's own root, as a user manager has only what it was delegated.
-fn delegated(layout: &CgroupLayout, target: &Target, manager: &Manager) -> Option<Finding> {
+fn delegated(layout: &CgroupLayout, session: &Session, manager: &Manager) -> Option<Finding> {
     if layout.mode() != CgroupMode::Unified {
         let advice = "systemd delegates no cgroup v1 controller to a user manager, so no limit will hold: use the \
                       system manager, or boot with systemd.unified_cgroup_hierarchy=1";
-        return (*target == Target::User).then(|| Finding::warning("delegated", "none", advice));
+        return (session.target == Target::User).then(|| Finding::warning("delegated", "none", advice));
     }
-    let root = manager.property("-.slice", "ControlGroup", shortly()).ok()?;
+    let root = manager.property("-.slice", "ControlGroup", session.shortly()).ok()?;
     let directory: PathBuf = layout.path(root.as_str()?);
     let text = fs::read_to_string(directory.join("cgroup.controllers")).ok()?;
     let there: Vec<String> = text.split_whitespace().map(Into::into).collect();

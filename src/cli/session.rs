@@ -75,6 +75,11 @@ impl Session {
         Deadline::At(self.until)
     }
 
+    /// For a question that is not the command's main one, and must not use up its time.
+    pub fn shortly(&self) -> Deadline {
+        Deadline::At(self.until.min(Instant::now() + Duration::from_secs(1)))
+    }
+
     pub fn open(&self) -> Result<Manager, Failure> {
         let begun = Instant::now();
         let manager = self.target.builder().open(self.until)?;
@@ -82,9 +87,4 @@ impl Session {
         log::debug!("systemd {version} at {address}, after {}", milliseconds(begun.elapsed()));
         Ok(manager)
     }
-}
-
-/// For a question that is not the command's main one, and must not use up its time.
-pub fn shortly() -> Deadline {
-    Duration::from_secs(1).into()
 }

@@ -9,6 +9,7 @@ use crossbeam_channel::{Receiver, bounded};
 use dbus::Message;
 use dbus::channel::Channel;
 
+use super::router::Refusal;
 use super::signals;
 use super::wake::Wake;
 
@@ -52,20 +53,12 @@ impl Connection {
 /// behind; there is never more than one of them for a manager.
 pub(crate) struct Connecting(Receiver<Result<Connection, Refusal>>);
 
-/// Why there is no connection.
-#[derive(Debug)]
-pub(crate) struct Refusal {
-    /// Whether it may be gone in a moment: no descriptor, no memory or no place was free.
-    pub passing: bool,
-    pub reason: String,
-}
-
 impl From<dbus::Error> for Refusal {
     fn from(error: dbus::Error) -> Refusal {
-        let passing =
-            ["LimitsExceeded", "NoMemory"].map(|short| format!("org.freedesktop.DBus.Error.{short}"));
+        let short = error.name().and_then(|name| name.strip_prefix("org.freedesktop.DBus.Error."));
         Refusal {
-            passing: error.name().is_some_and(|name| passing.iter().any(|known| known == name)),
+            passing: matches!(short, Some("LimitsExceeded" | "NoMemory")),
+            denied: matches!(short, Some("AccessDenied")),
             reason: error.message().unwrap_or("refused").into(),
         }
     }
@@ -74,7 +67,8 @@ impl From<dbus::Error> for Refusal {
 impl From<std::io::Error> for Refusal {
     /// A thread could not be started.
     fn from(error: std::io::Error) -> Refusal {
-        Refusal { passing: true, reason: format!("could not start a thread to connect in: {error}") }
+        let reason = format!("could not start a thread to connect in: {error}");
+        Refusal { passing: true, ..Refusal::new(reason) }
     }
 }
 
@@ -101,7 +95,7 @@ impl Connecting {
             Ok(outcome) => Some(outcome),
             Err(crossbeam_channel::TryRecvError::Empty) => None,
             Err(crossbeam_channel::TryRecvError::Disconnected) => {
-                Some(Err(Refusal { passing: false, reason: "the attempt was cut short".into() }))
+                Some(Err(Refusal::new("the attempt was cut short")))
             }
         }
     }

@@ -6,7 +6,7 @@ use super::plan::{
 use crate::cgroup::{Findings, Inspection, Place};
 use crate::error::{Asked, Error};
 use crate::job::{InvocationId, JobId, JobMode, JobResult};
-use crate::systemd1::{self, Call, Verb};
+use crate::systemd1::{self, BusError, Call, Verb};
 use crate::unit::{OnExists, Property, Value};
 
 /// How often one request creates at the most: other programs may take the name again each time it is free.
@@ -48,6 +48,8 @@ pub(crate) struct Create {
     job: Option<JobId>,
     invocation: Option<InvocationId>,
     held: Option<Findings>,
+    /// systemd's refusal to attach, until it is known what it was for.
+    refusal: Option<BusError>,
 }
 
 impl Create {
@@ -71,6 +73,7 @@ impl Create {
             job: None,
             invocation: None,
             held: None,
+            refusal: None,
         }
     }
 
@@ -195,8 +198,8 @@ impl Create {
             self.inspection.place = Place::Exact(group);
             return self.inspect(State::LookingInside);
         }
-        let mut look = self.inspection.clone();
-        look.place = Place::Exact(group);
+        // Where the old unit is; the new one may be elsewhere.
+        let look = Inspection { place: Place::Exact(group), ..self.inspection.clone() };
         self.state = State::LookingInside;
         Step::Inspect(Box::new(look))
     }
@@ -212,16 +215,14 @@ impl Create {
         let Event::Inspected(findings) = event else { return self.unexpected(event) };
         if self.on_exists == OnExists::Join {
             self.outcome = Outcome::Joined;
-            if findings.misplaced.is_empty() && findings.present > 0 {
+            if findings.misplaced.is_empty() && !findings.present.is_empty() {
                 return self.after_inspection(Event::Inspected(findings));
             }
             let pids = self.inspection.processes.iter().map(|process| process.pid).collect();
             return self.go(State::Attaching, Call::Attach { unit: self.unit.clone(), pids });
         }
-        let elsewhere = |pid: u32| findings.misplaced.iter().any(|process| process.pid == pid);
-        let inside = self.inspection.processes.iter().find(|process| !elsewhere(process.pid));
-        if let Some(process) = inside.filter(|_| findings.present > 0) {
-            return self.fail(Error::WouldKill { asked: self.asked.clone(), pid: process.pid });
+        if let Some(&pid) = findings.present.first() {
+            return self.fail(Error::WouldKill { asked: self.asked.clone(), pid });
         }
         self.outcome = Outcome::Replaced;
         let (verb, unit) = (Verb::Stop, self.unit.clone());
@@ -234,10 +235,7 @@ impl Create {
                 self.go(State::Resetting, Call::ResetFailed { unit: self.unit.clone() })
             }
             Event::Job(job, result) => self.fail(Error::JobFailed { asked: self.asked.clone(), job, result }),
-            Event::Refused(error) => match refusal(self.asked.clone(), &self.create_call(), error) {
-                Error::NoSuchUnit { .. } => self.again(),
-                other => self.fail(other),
-            },
+            Event::Refused(error) if says_run_is_over(&error) => self.again(),
             other => self.unexpected(other),
         }
     }
@@ -250,7 +248,8 @@ impl Create {
                 let call = Call::Attach { unit: self.unit.clone(), pids };
                 match refusal(self.asked.clone(), &call, error) {
                     // The refusal of a unit without delegation has no name of its own, so the unit is asked.
-                    Error::Dbus { .. } => {
+                    Error::Dbus { name, message, .. } => {
+                        self.refusal = Some(BusError { name, message });
                         let interface = systemd1::type_interface(&self.unit);
                         self.read(State::ReadingDelegate, &interface, "Delegate")
                     }
@@ -262,15 +261,17 @@ impl Create {
     }
 
     fn after_delegate(&mut self, event: Event) -> Step {
-        let Event::Answer(answer) = event else { return self.unexpected(event) };
-        if property(answer).and_then(|value| value.as_bool()) == Some(false) {
-            return self.fail(Error::NotDelegated { asked: self.asked.clone() });
+        let delegated = match event {
+            Event::Answer(answer) => property(answer).and_then(|value| value.as_bool()),
+            _ => None,
+        };
+        let asked = self.asked.clone();
+        match self.refusal.take() {
+            Some(BusError { name, message }) if delegated != Some(false) => {
+                self.fail(Error::Dbus { asked, name, message })
+            }
+            _ => self.fail(Error::NotDelegated { asked }),
         }
-        self.fail(Error::Dbus {
-            asked: self.asked.clone(),
-            name: "org.freedesktop.DBus.Error.InvalidArgs".into(),
-            message: "systemd refused to attach the processes to the delegated unit".into(),
-        })
     }
 
     fn after_start(&mut self, event: Event) -> Step {
@@ -317,7 +318,7 @@ impl Create {
 
     /// Whether the processes that were to be placed have all ended.
     fn has_ended(&self, findings: &Findings) -> bool {
-        !self.inspection.processes.is_empty() && findings.present == 0 && findings.misplaced.is_empty()
+        !self.inspection.processes.is_empty() && findings.present.is_empty() && findings.misplaced.is_empty()
     }
 
     /// Whether the unit is what this request created, and not what it found.
@@ -441,10 +442,10 @@ mod tests {
         create
     }
 
-    fn seen(present: usize, empty: bool) -> Event {
+    fn seen(present: &[u32], empty: bool) -> Event {
         let control_group = Some("/x.scope".into());
         Event::Inspected(Findings {
-            present,
+            present: present.to_vec(),
             empty,
             control_group,
             invocation: Some(RUN.into()),
@@ -467,9 +468,9 @@ mod tests {
     #[test]
     fn a_scope_that_no_process_reached_is_stopped_again_for_systemd_would_keep_it() {
         let mut create = created();
-        assert!(matches!(create.advance(seen(0, true)), Step::Call(Call::Get { .. })));
+        assert!(matches!(create.advance(seen(&[], true)), Step::Call(Call::Get { .. })));
         assert!(matches!(create.advance(answered()), Step::Inspect(_)));
-        let step = create.advance(seen(0, true));
+        let step = create.advance(seen(&[], true));
         let run = RUN.parse::<InvocationId>().expect("an ID").object_path();
         assert!(matches!(step, Step::Call(Call::RunJob { verb: Verb::Stop, path, .. }) if path == run));
         assert_eq!(run_left(create.advance(Event::Job(JobId::new(2), JobResult::Done))), None);
@@ -484,21 +485,24 @@ mod tests {
             create
         };
         let mut empty = late();
-        empty.advance(seen(0, true));
+        empty.advance(seen(&[], true));
         empty.advance(answered());
-        assert!(matches!(empty.advance(seen(0, true)), Step::Call(Call::RunJob { verb: Verb::Stop, .. })));
+        assert!(matches!(empty.advance(seen(&[], true)), Step::Call(Call::RunJob { verb: Verb::Stop, .. })));
         assert!(!late().require_limits);
-        assert!(run_left(late().advance(seen(1, false))).is_some());
+        assert!(run_left(late().advance(seen(&[7], false))).is_some());
         assert!(created().settle(JobId::new(2), &JobResult::Done).is_none(), "it was not creating");
     }
 
     #[test]
     fn a_run_in_which_any_process_is_seen_is_never_stopped() {
-        assert_eq!(run_left(created().advance(seen(1, false))).map(|run| run.to_string()), Some(RUN.into()));
-        assert_eq!(run_left(created().advance(seen(0, false))), None);
+        assert_eq!(
+            run_left(created().advance(seen(&[7], false))).map(|run| run.to_string()),
+            Some(RUN.into())
+        );
+        assert_eq!(run_left(created().advance(seen(&[], false))), None);
         let mut begun_by_another = created();
-        begun_by_another.advance(seen(0, true));
+        begun_by_another.advance(seen(&[], true));
         begun_by_another.advance(answered());
-        assert_eq!(run_left(begun_by_another.advance(seen(0, false))), None);
+        assert_eq!(run_left(begun_by_another.advance(seen(&[], false))), None);
     }
 }

@@ -10,14 +10,20 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::connection::{Connecting, Connection, Refusal};
+use super::Slot;
+use super::connection::{Connecting, Connection};
 use super::plan::Plan;
-use super::router::{Output, ReplyTo, RequestId, Router, WatchId, Watcher};
+use super::router::{Output, Refusal, ReplyTo, RequestId, Router, WatchId, Watcher};
 use super::stats::Stats;
 use super::wake::Wake;
-use super::{Answer, Slot};
 use crate::cgroup;
 use crate::systemd1::Incoming;
+
+/// How many commands are taken in one turn: callers who ask without a pause hold up no answer and no deadline.
+const TURN: usize = 256;
+
+/// For how long a full socket may hold up the end of the thread.
+const FAREWELL: Duration = Duration::from_millis(100);
 
 /// What callers ask of the thread.
 pub(crate) enum Command {
@@ -68,12 +74,28 @@ impl EventLoop {
             self.wait();
             self.wake.clear();
             if !self.take_commands() {
-                return;
+                return self.send_the_last();
             }
             self.look_at_connection();
             self.router.tick(Instant::now());
             self.connect_if_due();
             self.carry_out();
+        }
+    }
+
+    /// What was handed over before the last handle was dropped is sent, as far as there is room for it; nobody waits
+    /// for what comes of it.
+    fn send_the_last(mut self) {
+        self.carry_out();
+        let until = Instant::now() + FAREWELL;
+        while let Some(connection) = &self.connection {
+            let interest = connection.interest();
+            let left = until.saturating_duration_since(Instant::now());
+            if !interest.write || left.is_zero() || !connection.pump() {
+                return;
+            }
+            let mut fds = [PollFd::new(borrow(interest.fd), PollFlags::POLLOUT)];
+            let _ = poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO));
         }
     }
 
@@ -99,7 +121,7 @@ impl EventLoop {
     }
 
     fn take_commands(&mut self) -> bool {
-        loop {
+        for _ in 0..TURN {
             let now = Instant::now();
             match self.commands.try_recv() {
                 Ok(Command::Submit { id, plan, deadline, reply }) => {
@@ -115,6 +137,9 @@ impl EventLoop {
                 Err(TryRecvError::Empty) => return true,
             }
         }
+        // The rest in the next turn, which is to come at once.
+        self.wake.ring();
+        true
     }
 
     fn look_at_connection(&mut self) {
@@ -152,7 +177,7 @@ impl EventLoop {
 
     fn no_connection(&mut self, refusal: &Refusal) {
         log::warn!("no connection to {}: {}", self.endpoint.address, refusal.reason);
-        self.router.connect_failed(Instant::now(), refusal.passing, &refusal.reason);
+        self.router.connect_failed(Instant::now(), refusal);
     }
 
     fn lose_connection(&mut self) {
@@ -177,15 +202,11 @@ impl EventLoop {
                     let findings = cgroup::inspect(&inspection);
                     self.router.inspected(Instant::now(), id, findings);
                 }
-                Output::Deliver(slot, answer) => deliver(slot, answer),
+                Output::Deliver(slot, answer) => slot.fill(answer),
                 Output::HangUp => self.lose_connection(),
             }
         }
     }
-}
-
-fn deliver(slot: Box<dyn Slot>, answer: Answer) {
-    slot.fill(answer);
 }
 
 #[allow(

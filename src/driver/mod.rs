@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{SendTimeoutError, Sender, bounded};
+use crossbeam_channel::{RecvTimeoutError, SendTimeoutError, Sender, bounded};
 
 pub(crate) use create::{Create, pids_property};
 pub(crate) use event_loop::Endpoint;
@@ -30,7 +30,7 @@ pub use stats::Stats;
 pub(crate) use wait::{RunEnd, Wait};
 pub(crate) use wake::Wake;
 
-use crate::error::{Error, Result, Stage};
+use crate::error::{Asked, Error, Operation, Result, Stage};
 use crate::job::JobId;
 
 /// How many commands may lie between the callers and the thread, which takes them all at each turn.
@@ -123,9 +123,19 @@ impl Driver {
     pub(crate) fn stats(&self, wait: Duration) -> Result<Stats> {
         self.check_process()?;
         let (to, stats) = bounded(1);
-        self.commands.send_timeout(Command::Stats(to), wait).map_err(|_| closed())?;
+        let late = || {
+            let asked = Asked::new(Operation::Stats, None);
+            Error::Timeout { asked, stage: Stage::Queued, job: None, waited: wait }
+        };
+        self.commands.send_timeout(Command::Stats(to), wait).map_err(|error| match error {
+            SendTimeoutError::Timeout(_) => late(),
+            SendTimeoutError::Disconnected(_) => closed(),
+        })?;
         self.wake.ring();
-        let mut stats: Stats = stats.recv_timeout(wait).map_err(|_| closed())?;
+        let mut stats: Stats = stats.recv_timeout(wait).map_err(|error| match error {
+            RecvTimeoutError::Timeout => late(),
+            RecvTimeoutError::Disconnected => closed(),
+        })?;
         stats.timed_out += self.never_sent.load(Ordering::Relaxed);
         Ok(stats)
     }

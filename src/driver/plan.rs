@@ -77,6 +77,8 @@ pub(crate) enum Plan {
     Single { asked: Asked, call: Call },
     /// One call to one run of a unit, by the run's own object path.
     Run { asked: Asked, call: Call, invocation: InvocationId, refused: bool },
+    /// A property to read, by whichever plan of the two, from the interface of all units or that of the unit's type.
+    Property { first: Box<Plan>, second: Option<Box<Plan>> },
     /// A unit to create.
     Create(Box<Create>),
     /// A run to wait for.
@@ -87,6 +89,7 @@ impl Plan {
     pub(crate) fn asked(&self) -> &Asked {
         match self {
             Plan::Single { asked, .. } | Plan::Run { asked, .. } => asked,
+            Plan::Property { first, .. } => first.asked(),
             Plan::Create(create) => create.asked(),
             Plan::Wait(wait) => wait.asked(),
         }
@@ -96,6 +99,7 @@ impl Plan {
     pub(crate) fn start(&mut self) -> Step {
         match self {
             Plan::Single { call, .. } | Plan::Run { call, .. } => Step::Call(call.clone()),
+            Plan::Property { first, .. } => first.start(),
             Plan::Create(create) => create.start(),
             Plan::Wait(wait) => wait.start(),
         }
@@ -105,6 +109,15 @@ impl Plan {
     pub(crate) fn advance(&mut self, event: Event) -> Step {
         match self {
             Plan::Single { asked, call } => Step::Finish(single(asked, call, event)),
+            Plan::Property { first, second } => match first.advance(event) {
+                Step::Finish(Err(Error::UnknownProperty { .. })) if second.is_some() => {
+                    if let Some(other) = second.take() {
+                        *first = other;
+                    }
+                    first.start()
+                }
+                step => step,
+            },
             Plan::Run { asked, invocation, refused, .. } if *refused => {
                 Step::Finish(Err(run_is_over(asked.clone(), *invocation, &event)))
             }
@@ -136,7 +149,7 @@ impl Plan {
     pub(crate) fn settle(&mut self, job: JobId, result: &JobResult) -> Option<Step> {
         match self {
             Plan::Create(create) => create.settle(job, result),
-            Plan::Single { .. } | Plan::Run { .. } | Plan::Wait(_) => None,
+            Plan::Single { .. } | Plan::Run { .. } | Plan::Property { .. } | Plan::Wait(_) => None,
         }
     }
 
@@ -205,6 +218,8 @@ pub(super) fn refusal(asked: Asked, call: &Call, error: BusError) -> Error {
         name.strip_prefix("org.freedesktop.systemd1.").or(name.strip_prefix("org.freedesktop.DBus.Error."));
     match known.unwrap_or(&name) {
         "UnitExists" => Error::UnitExists { asked, state: None },
+        // Of a unit that is to be created it speaks of another, which that one requires.
+        "NoSuchUnit" if matches!(call, Call::StartTransient { .. }) => Error::Dbus { asked, name, message },
         "NoSuchUnit" | "UnknownObject" => Error::NoSuchUnit { asked },
         "NoSuchProcess" | "UnixProcessIdUnknown" => {
             Error::NoSuchProcess { asked, pid: named_pid(call, &message) }

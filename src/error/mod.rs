@@ -44,6 +44,8 @@ pub enum Operation {
     Wait,
     /// Watch units.
     Watch,
+    /// Read the driver's counters.
+    Stats,
 }
 
 impl Operation {
@@ -68,6 +70,7 @@ impl Operation {
             Operation::Adopt => "take over",
             Operation::Wait => "see the end of",
             Operation::Watch => "watch units",
+            Operation::Stats => "read the driver's counters",
         }
     }
 }
@@ -111,6 +114,9 @@ pub enum Stage {
     Verify,
     /// The unit is being waited for, and is still there.
     Wait,
+    /// Some of its steps may have been carried out (an old unit stopped, a new one created), and the next waited in
+    /// line.
+    HalfWay,
 }
 
 impl Stage {
@@ -127,6 +133,7 @@ impl Stage {
             Stage::Job => "job",
             Stage::Verify => "verify",
             Stage::Wait => "wait",
+            Stage::HalfWay => "half-way",
         }
     }
 }
@@ -245,7 +252,8 @@ pub enum Error {
         /// Each process that is not where it should be, and where it is.
         processes: Vec<MisplacedProcess>,
     },
-    /// Limits were required, and the kernel does not hold them; the unit was released again.
+    /// Limits were required, and the kernel does not hold them. A unit that was created for the request is stopped
+    /// again; one that was there before stays.
     Limit {
         /// What was asked.
         asked: Asked,

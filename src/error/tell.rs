@@ -13,6 +13,9 @@ impl Stage {
             Stage::Job => "systemd accepted it and its job is not over",
             Stage::Verify => "its job is done and the kernel's side was still being checked",
             Stage::Wait => "it is still there",
+            Stage::HalfWay => {
+                "some of its steps may have been carried out, and the next still waited in line"
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::deadline::Deadline;
 use crate::driver::{Outcome, Plan};
 use crate::error::{Asked, Error, Operation, Result};
 use crate::job::{InvocationId, JobId, JobMode, StageTimes};
-use crate::systemd1::{self, Call, Verb};
+use crate::systemd1::{Call, Verb};
 use crate::unit::{KillWhom, Value};
 
 #[derive(Clone, Debug)]
@@ -38,6 +38,11 @@ impl Active {
         Ok((Plan::Run { asked: asked.clone(), call, invocation, refused: false }, asked))
     }
 
+    /// The empty path would be the root's, with all that is in it.
+    pub(super) fn known_group(&self) -> Option<&str> {
+        Some(self.control_group.as_str()).filter(|group| !group.is_empty())
+    }
+
     fn stop(&self, deadline: Deadline) -> Result<FinishedJob> {
         let mode = JobMode::Replace;
         let (plan, asked) =
@@ -51,10 +56,14 @@ impl Active {
         self.manager.ask(plan, deadline, finish_nothing(asked))
     }
 
-    fn property(&self, interface: &str, name: &str, deadline: Deadline) -> Result<Value> {
+    fn property(&self, name: &str, deadline: Deadline) -> Result<Value> {
         super::check_property_name(name)?;
-        let (interface, name) = (interface.to_string(), name.to_string());
-        let (plan, asked) = self.run_plan(Operation::Get, |path| Call::Get { path, interface, name })?;
+        let from = |interface| {
+            let call = |path| Call::Get { path, interface, name: name.into() };
+            self.run_plan(Operation::Get, call).map(|(plan, _)| plan)
+        };
+        let plan = super::property_plan(&self.unit, from)?;
+        let asked = plan.asked().clone();
         self.manager.ask(plan, deadline, finish_property(asked))
     }
 
@@ -77,7 +86,7 @@ macro_rules! handle {
         ///
         /// let manager = Manager::system()?;
         #[doc = $constructor]
-        /// println!("{} in {}", unit.unit(), unit.path().display());
+        /// println!("{} in {}", unit.unit(), unit.control_group());
         /// unit.stop(Duration::from_secs(5))?;
         /// # Ok::<(), unitwait::Error>(())
         /// ```
@@ -96,14 +105,16 @@ macro_rules! handle {
                 &self.0.control_group
             }
 
-            /// Its control group's directory in the hierarchy by which systemd tracks processes.
-            pub fn path(&self) -> PathBuf {
-                self.0.manager.0.layout.path(&self.0.control_group)
+            /// Its control group's directory in the hierarchy by which systemd tracks processes; `None` where the
+            /// control group is not known.
+            pub fn path(&self) -> Option<PathBuf> {
+                self.0.known_group().map(|group| self.0.manager.0.layout.path(group))
             }
 
             /// Its directory in the hierarchy of a controller (`memory`); `None` where the kernel has none.
             pub fn controller_path(&self, controller: &str) -> Option<PathBuf> {
-                self.0.manager.0.layout.controller_path(controller, &self.0.control_group)
+                let group = self.0.known_group()?;
+                self.0.manager.0.layout.controller_path(controller, group)
             }
 
             /// How it came to be what was asked for.
@@ -111,7 +122,7 @@ macro_rules! handle {
                 self.0.outcome
             }
 
-            /// The job that created it; `None` where it was there already.
+            /// The job that created or started it; `None` where it was there and active already.
             pub fn job(&self) -> Option<JobId> {
                 self.0.job
             }
@@ -149,8 +160,7 @@ macro_rules! handle {
             /// Reads one property of this run, of the interface of its type or of all units. Blocks until the
             /// answer or until the deadline. Errors as [`Self::stop`], and [`Error::UnknownProperty`].
             pub fn property(&self, name: &str, deadline: impl Into<Deadline>) -> Result<Value> {
-                let interface = systemd1::property_interface(self.unit(), name);
-                self.0.property(&interface, name, deadline.into())
+                self.0.property(name, deadline.into())
             }
 
             /// Waits for the end of this run, and says how it came about.

@@ -147,15 +147,17 @@ impl Builder {
     /// Where to connect, and where that manager keeps the links that tell a unit's invocation ID.
     fn endpoint(&self) -> Result<(Endpoint, Option<PathBuf>)> {
         let runtime_dir = || env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+        // An empty one says nothing, as everywhere in D-Bus.
+        let address_in = |name| env::var(name).ok().filter(|address| !address.is_empty());
         let (address, links) = match &self.target {
             Target::System => {
-                let address = env::var("DBUS_SYSTEM_BUS_ADDRESS").unwrap_or_else(|_| SYSTEM_BUS.into());
+                let address = address_in("DBUS_SYSTEM_BUS_ADDRESS").unwrap_or_else(|| SYSTEM_BUS.into());
                 (address, Some(PathBuf::from("/run/systemd/units")))
             }
             Target::Private => (SYSTEM_PRIVATE.into(), Some(PathBuf::from("/run/systemd/units"))),
             Target::User => {
                 let bus = || runtime_dir().map(|dir| format!("unix:path={}", dir.join("bus").display()));
-                let address = env::var("DBUS_SESSION_BUS_ADDRESS").ok().or_else(bus).ok_or_else(|| {
+                let address = address_in("DBUS_SESSION_BUS_ADDRESS").or_else(bus).ok_or_else(|| {
                     let reason = "neither DBUS_SESSION_BUS_ADDRESS nor XDG_RUNTIME_DIR is set";
                     Error::Connect { address: "the user's bus".into(), reason: reason.into() }
                 })?;

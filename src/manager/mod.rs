@@ -307,9 +307,14 @@ impl Manager {
     /// ```
     pub fn property(&self, unit: &str, property: &str, deadline: impl Into<Deadline>) -> Result<Value> {
         check_property_name(property)?;
-        let interface = systemd1::property_interface(unit, property);
-        let call = Call::Get { path: systemd1::unit_path(unit), interface, name: property.into() };
-        self.ask_unit(Operation::Get, unit, call, deadline.into(), finish_property)
+        name::check(unit)?;
+        let asked = Asked::new(Operation::Get, Some(unit));
+        let from = |interface: String| {
+            let call = Call::Get { path: systemd1::unit_path(unit), interface, name: property.into() };
+            Plan::Single { asked: asked.clone(), call }
+        };
+        let plan = property_plan(unit, |interface| Ok(from(interface)))?;
+        self.ask(plan, deadline.into(), finish_property(asked))
     }
 
     /// Reads all properties of a unit, by name. Blocks and fails as [`Manager::property`].
@@ -336,8 +341,10 @@ impl Manager {
     /// # Ok::<(), unitwait::Error>(())
     /// ```
     pub fn list_units(&self, patterns: &[&str], deadline: impl Into<Deadline>) -> Result<Vec<UnitStatus>> {
-        if let Some(bad) = patterns.iter().find(|pattern| pattern.contains('\0')) {
-            return Err(Error::invalid("pattern", *bad, "it has a NUL byte"));
+        // Twice the longest name would match nothing that the longest does not.
+        let most = 2 * name::LONGEST;
+        if let Some(bad) = patterns.iter().find(|pattern| pattern.contains('\0') || pattern.len() > most) {
+            return Err(Error::invalid("pattern", *bad, format!("it has a NUL byte, or over {most} bytes")));
         }
         let asked = Asked::new(Operation::List, None);
         let call = Call::ListUnits { patterns: patterns.iter().map(ToString::to_string).collect() };
@@ -361,7 +368,8 @@ impl Manager {
         self.ask(plan, deadline.into(), finish_nothing(asked))
     }
 
-    /// The driver's counters. Blocks for at most a second; [`Error::Closed`] where the thread has ended.
+    /// The driver's counters. Blocks for at most two seconds, then [`Error::Timeout`]; [`Error::Closed`] where the
+    /// thread has ended, [`Error::Forked`] in the child of a `fork`.
     ///
     /// ```no_run
     /// let stats = unitwait::Manager::system()?.stats()?;
@@ -411,6 +419,13 @@ impl fmt::Debug for Manager {
             .field("version", version)
             .finish_non_exhaustive()
     }
+}
+
+/// Reads a property from the interface that all units have, or else from that of the unit's type: `Get()` takes no
+/// empty one for "any", as `GetAll()` does.
+fn property_plan(unit: &str, mut from: impl FnMut(String) -> Result<Plan>) -> Result<Plan> {
+    let (first, second) = (from(systemd1::UNIT.into())?, from(systemd1::type_interface(unit))?);
+    Ok(Plan::Property { first: Box::new(first), second: Some(Box::new(second)) })
 }
 
 fn check_signal(signal: i32) -> Result<()> {

@@ -22,8 +22,8 @@ struct Progress {
     job: AtomicU32,
 }
 
-const STAGES: [Stage; 6] =
-    [Stage::Connect, Stage::Queued, Stage::Call, Stage::Job, Stage::Verify, Stage::Wait];
+const STAGES: [Stage; 7] =
+    [Stage::Connect, Stage::Queued, Stage::Call, Stage::Job, Stage::Verify, Stage::Wait, Stage::HalfWay];
 
 /// Turns the driver's answer into what the caller asked for.
 pub(super) type Finish<T> = Box<dyn FnOnce(Success, StageTimes) -> Result<T> + Send>;
@@ -54,7 +54,9 @@ impl<T: Send> Slot for TypedSlot<T> {
 }
 
 /// A request under way. It goes on whether or not anybody waits: dropping a ticket is always safe, and leaves
-/// the request to be carried out, or given up at its deadline.
+/// the request to be carried out, or given up at its deadline. Only the manager's end is the request's too: with the
+/// last handle (a [`Manager`](crate::Manager), what came of it, a ticket) goes the thread, which first sends what has
+/// room to be sent, and then leaves the rest: what still waited in line is not asked for any more.
 ///
 /// `Send`, so that one thread may ask and another wait.
 #[must_use = "the answer comes through the ticket; to drop it is to not care"]
@@ -151,7 +153,7 @@ impl<T> Ticket<T> {
 
     /// The channel that the answer comes through, for `crossbeam_channel::select!`.
     ///
-    /// It brings exactly one answer, at the latest at the request's deadline.
+    /// It brings exactly one answer, by the request's deadline and what the machine adds to it.
     ///
     /// ```no_run
     /// # use std::time::Duration;

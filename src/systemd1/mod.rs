@@ -26,6 +26,7 @@ const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
 /// The bus's own refusals that the driver must tell from all others.
 pub(crate) const LIMITS_EXCEEDED: &str = "org.freedesktop.DBus.Error.LimitsExceeded";
+pub(crate) const ACCESS_DENIED: &str = "org.freedesktop.DBus.Error.AccessDenied";
 pub(crate) const NAME_HAS_NO_OWNER: &str = "org.freedesktop.DBus.Error.NameHasNoOwner";
 pub(crate) const SERVICE_UNKNOWN: &str = "org.freedesktop.DBus.Error.ServiceUnknown";
 pub(crate) const NO_REPLY: &str = "org.freedesktop.DBus.Error.NoReply";
@@ -64,75 +65,6 @@ pub(crate) fn type_interface(unit: &str) -> String {
     let mut letters = suffix.chars();
     let first = letters.next().map(|c| c.to_ascii_uppercase());
     NAME.chars().chain(std::iter::once('.')).chain(first).chain(letters).collect()
-}
-
-/// The interface to read a property from. systemd takes an empty one for "any", except in `Get`, where the
-/// properties that all units have must be told from those of the unit's type.
-pub(crate) fn property_interface(unit: &str, property: &str) -> String {
-    let of_all_units = matches!(
-        property,
-        "Id" | "Names"
-            | "Following"
-            | "Requires"
-            | "Requisite"
-            | "Wants"
-            | "BindsTo"
-            | "PartOf"
-            | "Upholds"
-            | "RequiredBy"
-            | "RequisiteOf"
-            | "WantedBy"
-            | "BoundBy"
-            | "UpheldBy"
-            | "ConsistsOf"
-            | "Conflicts"
-            | "ConflictedBy"
-            | "Before"
-            | "After"
-            | "OnFailure"
-            | "OnSuccess"
-            | "Triggers"
-            | "TriggeredBy"
-            | "Documentation"
-            | "Description"
-            | "AccessSELinuxContext"
-            | "LoadState"
-            | "ActiveState"
-            | "FreezerState"
-            | "SubState"
-            | "FragmentPath"
-            | "SourcePath"
-            | "DropInPaths"
-            | "UnitFileState"
-            | "UnitFilePreset"
-            | "CanStart"
-            | "CanStop"
-            | "CanReload"
-            | "CanFreeze"
-            | "CanIsolate"
-            | "Job"
-            | "StopWhenUnneeded"
-            | "RefuseManualStart"
-            | "RefuseManualStop"
-            | "DefaultDependencies"
-            | "JobTimeoutUSec"
-            | "LoadError"
-            | "Transient"
-            | "Perpetual"
-            | "InvocationID"
-            | "CollectMode"
-            | "NeedDaemonReload"
-            | "Refs"
-            | "ActivationDetails"
-            | "StateChangeTimestamp"
-            | "InactiveExitTimestamp"
-            | "ActiveEnterTimestamp"
-            | "ActiveExitTimestamp"
-            | "InactiveEnterTimestamp"
-            | "StateChangeTimestampMonotonic"
-            | "ActiveEnterTimestampMonotonic"
-    );
-    if of_all_units { UNIT.into() } else { type_interface(unit) }
 }
 
 /// A unit's object path: each byte that a path cannot hold becomes `_` and two hex digits, and so does a

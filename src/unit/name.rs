@@ -3,7 +3,7 @@
 use crate::error::Error;
 
 /// The longest unit name, suffix included; `unit_name_is_valid()` in systemd, and `systemd.unit(5)`.
-const LONGEST: usize = 255;
+pub(crate) const LONGEST: usize = 255;
 
 const SUFFIXES: [&str; 11] = [
     "scope",
@@ -33,12 +33,18 @@ pub(crate) fn check_kind(name: &str, kind: &str) -> Result<(), Error> {
     if name.rsplit('.').next() != Some(kind) {
         return Err(Error::invalid("unit name", name, format!("the name of a {kind} ends in `.{kind}`")));
     }
-    if kind == "slice" {
-        if let Some(reason) = slice_fault(name) {
-            return Err(Error::invalid("unit name", name, reason));
-        }
+    // `unit_type_may_template()`: neither kind has templates.
+    if name.contains('@') {
+        return Err(Error::invalid(
+            "unit name",
+            name,
+            format!("a {kind} has no instances: no `@` in its name"),
+        ));
     }
-    Ok(())
+    match slice_fault(name).filter(|_| kind == "slice") {
+        Some(reason) => Err(Error::invalid("unit name", name, reason)),
+        None => Ok(()),
+    }
 }
 
 fn fault(name: &str) -> Option<String> {
@@ -74,10 +80,7 @@ fn slice_fault(name: &str) -> Option<&'static str> {
         return None;
     }
     let empty_level = stem.split('-').any(str::is_empty);
-    if empty_level {
-        return Some("a dash parts the levels of a slice: none may lead, trail or stand twice");
-    }
-    stem.contains('@').then_some("a slice has no instances")
+    empty_level.then_some("a dash parts the levels of a slice: none may lead, trail or stand twice")
 }
 
 #[cfg(test)]
@@ -100,6 +103,7 @@ mod tests {
             "a b.scope",
             "a@.scope",
             "@b.scope",
+            "a@b.scope",
             &long,
         ];
         for name in bad {
@@ -113,7 +117,7 @@ mod tests {
 
     #[test]
     fn names_that_systemd_takes_are_taken() {
-        for name in ["a.scope", "a@b.scope", "a\\x2db.scope", "a:b_c.d.scope", "_.scope", "..scope"] {
+        for name in ["a.scope", "a\\x2db.scope", "a:b_c.d.scope", "_.scope", "..scope"] {
             check_kind(name, "scope").expect(name);
         }
         for name in ["-.slice", "a-b-c.slice", "system.slice"] {

@@ -165,7 +165,7 @@ macro_rules! common_setters {
         }
 
         /// Whether a limit that the kernel does not hold is an error ([`Error::Limit`], the unit being stopped
-        /// again) rather than told in the result. Off where nothing is said.
+        /// again) rather than told in the result. Off where nothing is said; refused together with `verify(false)`.
         #[must_use]
         pub fn require_limits(mut self, on: bool) -> Self {
             self.require_limits = on;
@@ -279,8 +279,18 @@ impl Scope {
                 "only a slice can be taken as it is; join the scope",
             ));
         }
+        check_policy(self.verify, self.require_limits)?;
         check_properties(&self.properties)
     }
+}
+
+/// What is required must be looked at.
+pub(super) fn check_policy(verify: bool, require_limits: bool) -> Result<()> {
+    if require_limits && !verify {
+        let reason = "limits can be required only where they are verified";
+        return Err(Error::invalid("policy", "require_limits without verify", reason));
+    }
+    Ok(())
 }
 
 fn check_pid(pid: i64) -> Result<()> {
@@ -293,7 +303,15 @@ fn check_pid(pid: i64) -> Result<()> {
     Err(Error::invalid("PID", pid.to_string(), reason))
 }
 
+/// Far more than any unit needs, and far less than a bus takes for a reason to end the connection.
+const MOST_BYTES: usize = 1 << 20;
+
 pub(super) fn check_properties(properties: &[Property]) -> Result<()> {
+    let bytes: usize = properties.iter().map(|property| property.value().size()).sum();
+    if bytes > MOST_BYTES {
+        let reason = format!("together they have {bytes} bytes, and {MOST_BYTES} is the most");
+        return Err(Error::invalid("properties", format!("{} of them", properties.len()), reason));
+    }
     for property in properties {
         property.check()?;
         if matches!(property.name(), "PIDs" | "Slice") {
@@ -337,6 +355,8 @@ mod tests {
             good().slice("a.scope"),
             good().on_exists(OnExists::Accept),
             good().property(Property::new("MemoryMax", "lots")),
+            good().description("x".repeat(2 << 20)),
+            good().require_limits(true).verify(false),
             good().property(Property::new("PIDs", Value::Array("u".into(), vec![]))),
         ];
         for scope in bad {

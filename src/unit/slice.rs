@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::scope::{check_properties, common_setters, mask, micros};
+use super::scope::{check_policy, check_properties, common_setters, mask, micros};
 use super::{OnExists, Property, Value, name};
 #[allow(unused_imports, reason = "the shared setters' documentation links to it")]
 use crate::error::Error;
@@ -56,6 +56,7 @@ impl Slice {
         if self.on_exists == OnExists::Join {
             return Err(Error::invalid("policy", "join", "a slice has no processes of its own; accept it"));
         }
+        check_policy(self.verify, self.require_limits)?;
         check_properties(&self.properties)
     }
 }

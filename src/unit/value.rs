@@ -184,7 +184,27 @@ impl Value {
     /// Why this value cannot be put on the wire, if it cannot. libdbus ends the process over such values, so
     /// they are told apart before.
     pub(crate) fn fault(&self) -> Option<String> {
-        self.fault_below(0)
+        self.fault_below(0).or_else(|| self.signature_fault())
+    }
+
+    /// A type may be too long or too deep though each of its parts is neither.
+    fn signature_fault(&self) -> Option<String> {
+        let wrong = dbus::Signature::new(self.signature()).is_err();
+        wrong.then(|| "its type is longer or deeper than D-Bus can say".into())
+    }
+
+    /// About how many bytes it takes on the wire.
+    pub(crate) fn size(&self) -> usize {
+        const FIXED: usize = 8;
+        match self {
+            Value::Str(text) | Value::Path(text) | Value::Signature(text) => FIXED + text.len(),
+            Value::Array(_, items) | Value::Struct(items) => {
+                FIXED + items.iter().map(Value::size).sum::<usize>()
+            }
+            Value::Entry(pair) => FIXED + pair.0.size() + pair.1.size(),
+            Value::Variant(value) => FIXED + value.size(),
+            _ => FIXED,
+        }
     }
 
     fn fault_below(&self, depth: usize) -> Option<String> {
@@ -207,9 +227,10 @@ impl Value {
             Value::Struct(fields) if fields.is_empty() => Some("a structure in it has no fields".into()),
             Value::Struct(fields) => inner(fields).or_else(|| stray_entry(fields)),
             Value::Entry(entry) => entry.0.fault_below(depth + 1).or_else(|| entry.1.fault_below(depth + 1)),
-            Value::Variant(value) => {
-                value.fault_below(depth + 1).or_else(|| stray_entry(std::slice::from_ref(value)))
-            }
+            Value::Variant(value) => value
+                .fault_below(depth + 1)
+                .or_else(|| stray_entry(std::slice::from_ref(value)))
+                .or_else(|| value.signature_fault()),
             _ => None,
         }
     }
@@ -303,6 +324,9 @@ mod tests {
             Value::Struct(vec![]),
             Value::Struct(vec![entry.clone()]),
             Value::Array("{vs}".into(), vec![]),
+            Value::Struct((0..300u32).map(Value::from).collect()),
+            Value::Variant(Box::new(Value::Struct((0..300u32).map(Value::from).collect()))),
+            Value::Struct(vec![Value::Array("(u)".into(), vec![]); 90]),
             deep,
         ];
         for value in faulty {

@@ -1,13 +1,14 @@
 //! Callers who time out, drop their tickets, panic, end, or never look: they cost nobody anything.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use unitwait::{Deadline, Ticket};
+use unitwait::{Deadline, Ticket, UnitJob};
 
 use crate::alone::{Holdings, alone};
-use crate::world::{LONG, World, by, open, scope};
+use crate::world::{LONG, Raise, World, by, open, scope};
 
 fn give_up<T: std::fmt::Debug>(ticket: Ticket<T>) {
     let error = ticket.wait(Duration::ZERO).unwrap_err();
@@ -109,6 +110,43 @@ fn callers_who_drop_their_ticket_panic_or_end_are_forgotten_and_the_rest_are_ser
         let next = submit();
         world.script.next("StartTransientUnit").carry_out();
         by(Duration::ZERO, || next.wait(Deadline::Default)).unwrap();
+    });
+}
+
+/// Callers who ask without a pause, and leave, keep the dbus thread busy: no deadline of others may wait for them.
+#[test]
+fn a_flood_of_requests_holds_up_no_answer() {
+    let world = World::on_bus();
+    let over = AtomicBool::new(false);
+    thread::scope(|threads| {
+        for _ in 0..4 {
+            threads.spawn(|| {
+                while !over.load(Ordering::SeqCst) {
+                    drop(world.manager.submit(&UnitJob::stop("none.scope"), Duration::from_millis(500)));
+                }
+            });
+        }
+        let _stop = Raise(&over);
+        for _ in 0..5 {
+            let wait = Duration::from_millis(300);
+            let ticket = by(wait, || world.manager.submit(&scope("a.scope"), wait));
+            let answer = by(wait, || ticket.map(|ticket| ticket.receiver().recv_timeout(LONG)));
+            let error = answer.map_or_else(Some, |answer| answer.expect("one answer comes").err());
+            assert!(error.is_some_and(|error| error.is_timeout()));
+        }
+    });
+}
+
+#[test]
+fn what_was_handed_over_is_sent_though_the_last_handle_is_dropped_at_once() {
+    World::both(|world| {
+        for number in 0..20 {
+            let manager = open(world.builder());
+            let unit = format!("last-{number}.scope");
+            drop(manager.submit(&UnitJob::stop(&unit), LONG).expect("it is handed over"));
+            drop(manager);
+            assert_eq!(world.script.next("StopUnit").unit(), unit);
+        }
     });
 }
 

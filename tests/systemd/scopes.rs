@@ -33,7 +33,8 @@ fn a_scope_says_where_it_is_and_which_run_it_is() {
         let unit = name("where");
         let active = manager.create_scope(&Scope::new(&unit).pid(sleeper.pid()), LONG).unwrap();
         assert_eq!(active.control_group(), group_of(sleeper.pid()));
-        assert!(active.path().join("cgroup.procs").exists(), "{}", active.path().display());
+        let path = active.path().expect("the process is there");
+        assert!(path.join("cgroup.procs").exists(), "{}", path.display());
         assert_eq!(active.outcome(), Outcome::Created);
         assert!(active.job().is_some() && active.stages().done + active.stages().accepted > Duration::ZERO);
         let told = manager.property(&unit, "InvocationID", LONG).unwrap().to_string();
@@ -76,7 +77,7 @@ fn a_slice_is_created_and_accepted() {
     let slice = Slice::new(format!("accept{}.slice", std::process::id())).tasks_max(50);
     let created = manager.create_slice(&slice, LONG).unwrap();
     assert_eq!(created.outcome(), Outcome::Created);
-    assert!(created.path().exists());
+    assert!(created.path().expect("a slice's name is its place").exists());
     assert!(matches!(manager.create_slice(&slice, LONG), Err(Error::UnitExists { .. })));
     let accepted = manager.create_slice(&slice.on_exists(OnExists::Accept), LONG).unwrap();
     assert_eq!((accepted.outcome(), accepted.invocation_id()), (Outcome::Accepted, created.invocation_id()));

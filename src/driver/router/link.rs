@@ -14,6 +14,22 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
+/// Why there is no connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusal {
+    /// Whether it may be gone in a moment: no descriptor, no memory or no place was free.
+    pub passing: bool,
+    /// Whether it is for want of rights.
+    pub denied: bool,
+    pub reason: String,
+}
+
+impl Refusal {
+    pub(crate) fn new(reason: impl Into<String>) -> Refusal {
+        Refusal { passing: false, denied: false, reason: reason.into() }
+    }
+}
+
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Link {
     Down,
@@ -96,8 +112,14 @@ impl<R: ReplyTo> Router<R> {
         }
     }
 
-    pub(super) fn waiting_stage(&self) -> Stage {
-        if self.manager_is_there() { Stage::Queued } else { Stage::Connect }
+    /// The stage of a request that waits for its first call to be sent, or, once one that changes something was,
+    /// for the next.
+    pub(super) fn waiting_stage(&self, half_way: bool) -> Stage {
+        match () {
+            () if half_way => Stage::HalfWay,
+            () if self.manager_is_there() => Stage::Queued,
+            () => Stage::Connect,
+        }
     }
 
     /// Whether calls may go out. To a bus without a manager they do only where none was ever seen on it: the
@@ -155,9 +177,9 @@ impl<R: ReplyTo> Router<R> {
 
     /// No connection could be made. A `passing` reason (no descriptor is free, the bus is full) is borne, as is
     /// any where a manager was there before; otherwise whoever waits for a connection is told.
-    pub(crate) fn connect_failed(&mut self, now: Instant, passing: bool, reason: &str) {
+    pub(crate) fn connect_failed(&mut self, now: Instant, refusal: &Refusal) {
         self.link = Link::Down;
-        if self.reached || passing {
+        if self.reached || refusal.passing {
             let absence = self.absence.get_or_insert_with(|| Absence::new(now));
             if now < absence.until {
                 absence.retry = absence.until.min(now + absence.pause);
@@ -166,12 +188,23 @@ impl<R: ReplyTo> Router<R> {
             }
             absence.retry = now;
         }
-        self.give_up(now, reason);
+        self.give_up(now, refusal);
     }
 
-    fn give_up(&mut self, now: Instant, reason: &str) {
+    fn give_up(&mut self, now: Instant, refusal: &Refusal) {
         for id in self.line.ids() {
-            let error = Error::Connect { address: self.address.clone(), reason: reason.into() };
+            let Some(entry) = self.requests.get(&id) else { continue };
+            if entry.half_way {
+                self.lose(now, id);
+                continue;
+            }
+            let (address, message) = (self.address.clone(), refusal.reason.clone());
+            let error = if refusal.denied {
+                let (asked, name) = (entry.plan.asked().clone(), systemd1::ACCESS_DENIED.into());
+                Error::AccessDenied { asked, name, message: format!("{message} ({address})") }
+            } else {
+                Error::Connect { address, reason: message }
+            };
             self.fail(now, id, error);
         }
         self.lose_jobs(now);
@@ -207,13 +240,20 @@ impl<R: ReplyTo> Router<R> {
         }
         self.stop_listening(now);
         if let Some(greeting) = greeting {
-            let refusal = greeting.refusal.as_ref();
-            let passing = refusal.is_some_and(|error| error.name == systemd1::LIMITS_EXCEEDED);
-            return self.connect_failed(now, passing, refusal.map_or(reason, |error| &error.message));
+            let refused = greeting.refusal.as_ref();
+            let is = |name: &str| refused.is_some_and(|error| error.name == name);
+            let reason = refused.map_or(reason, |error| &error.message).into();
+            let (passing, denied) = (is(systemd1::LIMITS_EXCEEDED), is(systemd1::ACCESS_DENIED));
+            return self.connect_failed(now, &Refusal { passing, denied, reason });
         }
         self.absence.get_or_insert_with(|| Absence::new(now));
+        self.tell_those_in_line();
+    }
+
+    fn tell_those_in_line(&mut self) {
         for id in self.line.ids() {
-            self.reach(id, Stage::Connect);
+            let half_way = self.requests.get(&id).is_some_and(|entry| entry.half_way);
+            self.reach(id, self.waiting_stage(half_way));
         }
     }
 
@@ -296,9 +336,7 @@ impl<R: ReplyTo> Router<R> {
         self.listen_as_needed();
         self.keep_rules();
         self.to_look = self.jobs.ids().into();
-        for id in self.line.ids() {
-            self.reach(id, Stage::Queued);
-        }
+        self.tell_those_in_line();
         if is_back {
             self.look_at_units_again(now);
         }

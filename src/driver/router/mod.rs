@@ -26,6 +26,7 @@ use crate::job::{JobId, StageTimes};
 use crate::systemd1::Call;
 use jobs::Jobs;
 use line::{Lane, Line, Place};
+pub(crate) use link::Refusal;
 use link::{Absence, Greeting, Link, Nudge};
 pub use watches::UnitEvent;
 use watches::Watches;
@@ -71,6 +72,8 @@ struct Entry<R> {
     reply: Option<R>,
     /// Whether a late creation's unit is being looked at, for it may have to be cleared away.
     settling: bool,
+    /// Whether a call that changes something was sent.
+    half_way: bool,
     stage: Stage,
     place: Option<Place>,
     job: Option<JobId>,
@@ -199,7 +202,8 @@ impl<R: ReplyTo> Router<R> {
             plan,
             reply: Some(reply),
             settling: false,
-            stage: self.waiting_stage(),
+            half_way: false,
+            stage: self.waiting_stage(false),
             place: None,
             job: None,
             call: None,
@@ -320,7 +324,7 @@ impl<R: ReplyTo> Router<R> {
     /// Lets a request wait for room for its next call, or for its last one again where none is given.
     fn line_up(&mut self, id: RequestId, next: Option<Call>) {
         let Some(entry) = self.requests.get_mut(&id) else { return };
-        let half_way = entry.call.is_some();
+        let has_begun = entry.call.is_some();
         if let Some(next) = next {
             if next.makes_job() {
                 entry.job = None;
@@ -328,8 +332,9 @@ impl<R: ReplyTo> Router<R> {
             entry.call = Some(next);
         }
         let Some(call) = &entry.call else { return };
-        entry.place = Some(self.line.join(id, Lane::of(call), half_way));
-        self.reach(id, self.waiting_stage());
+        entry.place = Some(self.line.join(id, Lane::of(call), has_begun));
+        let half_way = entry.half_way;
+        self.reach(id, self.waiting_stage(half_way));
     }
 
     fn send_what_fits(&mut self, now: Instant) {
@@ -358,6 +363,7 @@ impl<R: ReplyTo> Router<R> {
         entry.times.queued += now.saturating_duration_since(entry.marked);
         entry.marked = now;
         let Some(call) = entry.call.clone() else { return };
+        entry.half_way |= !call.may_be_repeated();
         let purpose = Purpose::Request(id, Lane::of(&call));
         self.push_call(call, purpose);
         self.reach(id, Stage::Call);

@@ -115,6 +115,9 @@ pub(super) struct World {
     /// Calls that systemd has not handled.
     calls: Vec<(u32, Call)>,
     held: Vec<Reply>,
+    /// Which caller a call is of, and the callers of whose calls one was carried out that changes something.
+    callers_of: BTreeMap<u32, u64>,
+    changed: BTreeSet<u64>,
     /// How often something else than the truth was answered: only then may a request fail of it.
     lies: u32,
     owner: Option<String>,
@@ -138,6 +141,8 @@ impl World {
             answers: BTreeMap::new(),
             calls: Vec::new(),
             held: Vec::new(),
+            callers_of: BTreeMap::new(),
+            changed: BTreeSet::new(),
             lies: 0,
             owner: Some(":1.0".into()),
             owners: 0,
@@ -207,6 +212,9 @@ impl World {
             _ => {
                 let result;
                 (result, job) = self.carry_out(&call);
+                if result.is_ok() && !call.may_be_repeated() {
+                    self.changed.extend(self.callers_of.get(&serial));
+                }
                 result
             }
         };
@@ -450,7 +458,7 @@ impl World {
         if well {
             self.router.connected(self.now, false);
         } else {
-            self.router.connect_failed(self.now, false, "refused");
+            self.router.connect_failed(self.now, &Refusal::new("refused"));
         }
         self.drain();
     }
@@ -490,6 +498,10 @@ impl World {
     }
 
     fn sent(&mut self, serial: u32, call: Call) {
+        match self.router.in_flight.get(&serial).map(|call| call.purpose) {
+            Some(Purpose::Request(RequestId(caller), _)) => self.callers_of.insert(serial, caller),
+            _ => self.callers_of.remove(&serial),
+        };
         match call {
             Call::Hello => {}
             Call::AddMatch(rule) => assert!(self.rules.insert(rule.into_owned()), "it listens twice"),
@@ -533,6 +545,12 @@ impl World {
     /// Each caller gets one answer, and a true one.
     fn judge(&mut self, caller: u64, result: Result<Success, Error>) {
         let asker = &self.askers[&caller];
+        let untouched = match &result {
+            Err(Error::Connect { .. }) => true,
+            Err(error) => matches!(error.stage(), Some(Stage::Connect | Stage::Queued)),
+            Ok(_) => false,
+        };
+        assert!(!(untouched && self.changed.contains(&caller)), "something was changed, and yet: {result:?}");
         let ended = |job: &JobId| self.systemd.ended.get(job);
         // Where the end of a job was not heard, the unit's own state is all that can be known of it.
         let done = |job: &JobId| {
