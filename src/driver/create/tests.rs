@@ -1,0 +1,83 @@
+use super::*;
+use crate::cgroup::{CgroupLayout, Process};
+use crate::error::Operation;
+
+const RUN: &str = "0123456789abcdef0123456789abcdef";
+
+/// A creation for one process, up to the look at the kernel after its job.
+fn created() -> Create {
+    let layout = CgroupLayout::parse("30 20 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw");
+    let inspection = Inspection {
+        place: Place::Exact("/x.scope".into()),
+        processes: vec![Process { pid: 7, started: 1 }],
+        limits: Vec::new(),
+        invocation_link: None,
+        layout: layout.expect("a hierarchy is mounted").into(),
+    };
+    let asked = Asked::new(Operation::CreateScope, Some("x.scope"));
+    let mut create = Create::new(asked, "x.scope".into(), Vec::new(), inspection);
+    assert!(matches!(create.start(), Step::Call(Call::StartTransient { .. })));
+    assert!(matches!(create.advance(Event::Job(JobId::new(1), JobResult::Done)), Step::Inspect(_)));
+    create
+}
+
+fn seen(present: &[u32], empty: bool) -> Event {
+    let control_group = Some("/x.scope".into());
+    Event::Inspected(Findings {
+        present: present.to_vec(),
+        empty,
+        control_group,
+        invocation: Some(RUN.into()),
+        ..Findings::default()
+    })
+}
+
+fn answered() -> Event {
+    let bytes = [0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef].repeat(2);
+    Event::Answer(vec![Value::Variant(Box::new(Value::bytes(bytes)))])
+}
+
+fn run_left(step: Step) -> Option<InvocationId> {
+    match step {
+        Step::Finish(Ok(Success::Created(created))) => created.invocation,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_scope_that_no_process_reached_is_stopped_again_for_systemd_would_keep_it() {
+    let mut create = created();
+    assert!(matches!(create.advance(seen(&[], true)), Step::Call(Call::Get { .. })));
+    assert!(matches!(create.advance(answered()), Step::Inspect(_)));
+    let step = create.advance(seen(&[], true));
+    let run = RUN.parse::<InvocationId>().expect("an ID").object_path();
+    assert!(matches!(step, Step::Call(Call::RunJob { verb: Verb::Stop, path, .. }) if path == run));
+    assert_eq!(run_left(create.advance(Event::Job(JobId::new(2), JobResult::Done))), None);
+}
+
+#[test]
+fn a_late_unit_is_cleared_away_only_if_no_process_reached_it() {
+    let late = || {
+        let mut create = created();
+        (create.state, create.require_limits) = (State::Creating, true);
+        assert!(matches!(create.settle(JobId::new(1), &JobResult::Done), Some(Step::Inspect(_))));
+        create
+    };
+    let mut empty = late();
+    empty.advance(seen(&[], true));
+    empty.advance(answered());
+    assert!(matches!(empty.advance(seen(&[], true)), Step::Call(Call::RunJob { verb: Verb::Stop, .. })));
+    assert!(!late().require_limits);
+    assert!(run_left(late().advance(seen(&[7], false))).is_some());
+    assert!(created().settle(JobId::new(2), &JobResult::Done).is_none(), "it was not creating");
+}
+
+#[test]
+fn a_run_in_which_any_process_is_seen_is_never_stopped() {
+    assert_eq!(run_left(created().advance(seen(&[7], false))).map(|run| run.to_string()), Some(RUN.into()));
+    assert_eq!(run_left(created().advance(seen(&[], false))), None);
+    let mut begun_by_another = created();
+    begun_by_another.advance(seen(&[], true));
+    begun_by_another.advance(answered());
+    assert_eq!(run_left(begun_by_another.advance(seen(&[], false))), None);
+}
