@@ -1,9 +1,10 @@
 //! The steps that create a unit: the call, its job, a look at the kernel, and what to do where it exists.
 
+use super::optional::leave_out;
 use super::plan::{
     Created, Event, Outcome, Step, Success, get_state, out_of_step, property, refusal, says_run_is_over,
 };
-use crate::cgroup::{Findings, Inspection, Place};
+use crate::cgroup::{Findings, Inspection, Place, asked_limits};
 use crate::error::{Asked, Error};
 use crate::job::{InvocationId, JobId, JobMode, JobResult};
 use crate::systemd1::{self, BusError, Call, Verb};
@@ -50,6 +51,7 @@ pub(crate) struct Create {
     held: Option<Findings>,
     /// systemd's refusal to attach, until it is known what it was for.
     refusal: Option<BusError>,
+    left_out: Vec<String>,
 }
 
 impl Create {
@@ -74,6 +76,7 @@ impl Create {
             invocation: None,
             held: None,
             refusal: None,
+            left_out: Vec::new(),
         }
     }
 
@@ -152,10 +155,24 @@ impl Create {
             Event::Job(job, result) => self.fail(Error::JobFailed { asked: self.asked.clone(), job, result }),
             Event::Refused(error) => match refusal(self.asked.clone(), &self.create_call(), error) {
                 Error::UnitExists { .. } => self.go(State::ReadingActivity, get_state(&self.unit)),
+                // The same attempt again: nothing was created, and each time there is one less to leave out.
+                Error::UnknownProperty { property, .. } if self.leave_out(&property) => {
+                    self.go(State::Creating, self.create_call())
+                }
                 other => self.fail(other),
             },
             Event::Answer(_) | Event::Inspected(_) | Event::Changed(_) => self.fail(out_of_step(&self.asked)),
         }
+    }
+
+    fn leave_out(&mut self, named: &str) -> bool {
+        let left = leave_out(&mut self.properties, named);
+        let is_less = !left.is_empty();
+        self.left_out.extend(left);
+        if is_less && self.verify {
+            self.inspection.limits = asked_limits(&self.properties);
+        }
+        is_less
     }
 
     /// The name is taken: a failed or just dying leftover is cleared away, anything else is the policy's.
@@ -401,7 +418,9 @@ impl Create {
 
     fn finish(&mut self, findings: Findings) -> Step {
         let (outcome, job, invocation) = (self.outcome, self.job, self.invocation);
-        Step::Finish(Ok(Success::Created(Box::new(Created { outcome, job, findings, invocation }))))
+        let left_out = std::mem::take(&mut self.left_out);
+        let created = Created { outcome, job, findings, invocation, left_out };
+        Step::Finish(Ok(Success::Created(Box::new(created))))
     }
 
     fn unexpected(&self, event: Event) -> Step {

@@ -3,6 +3,7 @@
 mod connection;
 mod create;
 mod event_loop;
+mod optional;
 mod plan;
 mod router;
 mod signals;

@@ -68,6 +68,8 @@ pub(crate) struct Created {
     pub job: Option<JobId>,
     pub findings: Findings,
     pub invocation: Option<InvocationId>,
+    /// The optional properties that this systemd does not know.
+    pub left_out: Vec<String>,
 }
 
 /// A request's steps.

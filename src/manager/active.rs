@@ -26,6 +26,7 @@ pub(super) struct Active {
     pub job: Option<JobId>,
     pub invocation: Option<InvocationId>,
     pub gaps: Vec<LimitGap>,
+    pub left_out: Vec<String>,
     pub times: StageTimes,
     pub record: Arc<Record>,
 }
@@ -141,6 +142,11 @@ macro_rules! handle {
             /// verification was switched off.
             pub fn limit_gaps(&self) -> &[LimitGap] {
                 &self.0.gaps
+            }
+
+            /// The optional properties that it was to be created with and that this systemd does not know, by name.
+            pub fn left_out(&self) -> &[String] {
+                &self.0.left_out
             }
 
             /// Stops this run, and waits until it is down. Blocks until then or until the deadline. A retry is

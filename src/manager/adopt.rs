@@ -63,6 +63,7 @@ impl Manager {
             job: None,
             invocation,
             gaps: Vec::new(),
+            left_out: Vec::new(),
             times: StageTimes::default(),
             record: Arc::new(Record::default()),
         })

@@ -188,7 +188,8 @@ impl Manager {
     ///
     /// Blocks until then or until the deadline. Errors: those of [`Manager::submit`]; [`Error::UnitExists`] at
     /// once where the name is taken (see [`OnExists`](crate::OnExists)); [`Error::AccessDenied`],
-    /// [`Error::UnknownProperty`], [`Error::NoSuchProcess`], [`Error::JobFailed`], [`Error::Misplaced`],
+    /// [`Error::UnknownProperty`] unless the property is [optional](crate::Property::optional),
+    /// [`Error::NoSuchProcess`], [`Error::JobFailed`], [`Error::Misplaced`],
     /// [`Error::Limit`] where limits are required, [`Error::NotDelegated`] and [`Error::WouldKill`] where the
     /// policy asks for it, [`Error::Connect`], [`Error::Disconnected`], [`Error::Dbus`]. After
     /// [`Error::Timeout`], a job that is still queued is cancelled, and a scope that comes up late is left

@@ -212,15 +212,27 @@ fn finish_create(
     manager: &Arc<Inner>,
     unit: String,
     asked: Asked,
-    record: Record,
+    mut record: Record,
 ) -> impl FnOnce(Success, StageTimes) -> Result<Active> + Send + use<> {
     let manager = Manager(Arc::clone(manager));
     move |success, times| match success {
         Success::Created(created) => {
-            let Created { outcome, job, findings, invocation } = *created;
+            let Created { outcome, job, findings, invocation, left_out } = *created;
             let control_group = findings.control_group.unwrap_or_default();
+            record.limits.retain(|property| !left_out.iter().any(|left| left == property.name()));
             let (gaps, record) = (findings.gaps, Arc::new(record));
-            Ok(Active { manager, unit, control_group, outcome, job, invocation, gaps, times, record })
+            Ok(Active {
+                manager,
+                unit,
+                control_group,
+                outcome,
+                job,
+                invocation,
+                gaps,
+                left_out,
+                times,
+                record,
+            })
         }
         _ => Err(unexpected(asked)),
     }

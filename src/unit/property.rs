@@ -15,6 +15,7 @@ use crate::error::Error;
 pub struct Property {
     name: String,
     value: Value,
+    optional: bool,
 }
 
 impl Property {
@@ -29,7 +30,32 @@ impl Property {
     /// assert_eq!(property.value(), &Value::from("kill"));
     /// ```
     pub fn new(name: impl Into<String>, value: impl Into<Value>) -> Property {
-        Property { name: name.into(), value: value.into() }
+        Property { name: name.into(), value: value.into(), optional: false }
+    }
+
+    /// The same property, to be left out where this systemd does not know it, or does not let it be set on this kind
+    /// of unit; what was left out is told in the result. Not marked so, it is [`Error::UnknownProperty`].
+    ///
+    /// ```
+    /// use unitwait::{Property, Scope};
+    ///
+    /// // Of systemd 256.
+    /// let writeback = Property::new("MemoryZSwapWriteback", false).optional();
+    /// let scope = Scope::new("job.scope").own_process().memory_max(64 << 20).property(writeback);
+    /// ```
+    #[must_use]
+    pub fn optional(mut self) -> Property {
+        self.optional = true;
+        self
+    }
+
+    /// Whether it may be left out.
+    ///
+    /// ```
+    /// assert!(!unitwait::Property::new("TasksMax", 20u64).is_optional());
+    /// ```
+    pub fn is_optional(&self) -> bool {
+        self.optional
     }
 
     /// The property's name on D-Bus.

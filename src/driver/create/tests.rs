@@ -1,6 +1,7 @@
 use super::*;
 use crate::cgroup::{CgroupLayout, Process};
 use crate::error::Operation;
+use crate::systemd1::BusError;
 
 const RUN: &str = "0123456789abcdef0123456789abcdef";
 
@@ -80,4 +81,27 @@ fn a_run_in_which_any_process_is_seen_is_never_stopped() {
     begun_by_another.advance(seen(&[], true));
     begun_by_another.advance(answered());
     assert_eq!(run_left(begun_by_another.advance(seen(&[], false))), None);
+}
+
+#[test]
+fn what_is_left_out_costs_no_attempt_and_is_no_limit_that_could_be_missing() {
+    let mut create = created();
+    create.properties = vec![Property::new("TasksMax", 1u64)];
+    create.properties.extend((0..9).map(|n| Property::new(format!("MemoryLater{n}"), 1u64).optional()));
+    create.inspection.limits = asked_limits(&create.properties);
+    create.state = State::Creating;
+    for n in 0..9 {
+        let message = format!("Cannot set property MemoryLater{n}, or unknown property.");
+        let name = "org.freedesktop.DBus.Error.PropertyReadOnly".into();
+        let step = create.advance(Event::Refused(BusError { name, message }));
+        assert!(
+            matches!(step, Step::Call(Call::StartTransient { properties, .. }) if properties.len() == 9 - n)
+        );
+    }
+    assert_eq!((create.attempts, create.inspection.limits.len()), (1, 1));
+    assert!(matches!(create.advance(Event::Job(JobId::new(1), JobResult::Done)), Step::Inspect(_)));
+    match create.advance(seen(&[7], false)) {
+        Step::Finish(Ok(Success::Created(created))) => assert_eq!(created.left_out.len(), 9),
+        other => panic!("{other:?}"),
+    }
 }
