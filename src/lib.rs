@@ -37,9 +37,9 @@ pub use error::{Asked, Error, Operation, Result, Stage};
 pub use job::{InvocationId, JobId, JobMode, JobResult, StageTimes};
 pub use manager::{
     ActiveScope, ActiveSlice, Audit, Builder, Ended, Ending, FinishedJob, Manager, Request, Ticket, UnitJob,
-    UnitStatus, Watch,
+    UnitStatus, Updated, Watch,
 };
-pub use unit::{KillWhom, OnExists, Property, Scope, Slice, Value};
+pub use unit::{DevicePolicy, KillWhom, OnExists, Property, Scope, Slice, Update, Value};
 
 /// The README's programs must compile as they are printed.
 #[cfg(doctest)]

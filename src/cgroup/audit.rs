@@ -68,7 +68,7 @@ pub(crate) struct Subject<'a> {
     pub control_group: &'a str,
     /// The processes that were placed in it.
     pub placed: &'a [Process],
-    /// What was asked for when it was created.
+    /// What was asked for when it was created, and since.
     pub asked: &'a [Property],
     /// The properties that systemd says it has.
     pub held: &'a BTreeMap<String, Value>,

@@ -205,6 +205,15 @@ pub(super) fn devices(
         let fields = lines.flat_map(|(_, fields)| fields.split_ascii_whitespace());
         fields.filter_map(|field| field.strip_prefix(key)).filter_map(limit).collect::<Vec<u64>>()
     };
+    if asked.items().is_empty() {
+        // The line that is for all devices, as that of a weight is, has no number before it.
+        let mut lines =
+            text.lines().filter(|line| line.split(' ').next().is_some_and(|word| word.contains(':')));
+        return lines.all(|line| {
+            let fields = line.split_ascii_whitespace().skip(1).filter_map(|field| field.strip_prefix(key));
+            fields.filter_map(limit).all(|found| holds(INFINITY, found))
+        });
+    }
     asked.items().iter().all(|item| match item.items() {
         [path, wanted] => {
             let (path, wanted) = (path.as_str().unwrap_or_default(), wanted.as_u64().unwrap_or_default());
@@ -359,6 +368,13 @@ mod tests {
         assert!(holds("/dev/1:1", INFINITY, "rbps=", device_exact));
         assert!(holds("/dev/254:0", u64::from(u32::MAX) + 1, "riops=", device_operations));
         assert!(!holds("/dev/8:0", 7, "wiops=", device_operations));
+        let none = Value::Array("(st)".into(), Vec::new());
+        let empty = |text, key, how| devices(&none, text, key, how, number_of);
+        assert!(!empty(text, "rbps=", device_exact));
+        assert!(empty(text, "riops=", device_operations));
+        assert!(empty("", "rbps=", device_exact));
+        assert!(empty("default 100\n", "", device_exact));
+        assert!(!empty("default 100\n8:0 200\n", "", device_exact));
         let weight = |asked, text, how| devices(&device("/dev/8:0", asked), text, "", how, number_of);
         assert!(weight(200, "default 100\n8:0 200\n", device_exact));
         assert!(!weight(100, "default 100\n8:0 200\n", device_exact));

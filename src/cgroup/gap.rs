@@ -61,6 +61,8 @@ pub enum GapReason {
     /// No file is known in which the kernel shows it, so nobody can see whether it holds: device rules, what
     /// a unit hands on to units below it (`DefaultMemoryLow`), and limits that are newer than this library.
     NotShown,
+    /// The unit does not run, and so has no control group; it gets the limit when it starts.
+    NotRunning,
     /// The kernel holds something else.
     Differs,
     /// The file could not be read, in the operating system's words.
@@ -78,6 +80,7 @@ impl fmt::Display for LimitGap {
             (GapReason::NotEnabled, _) => f.write_str("the controller is not enabled for the unit"),
             (GapReason::NoFile, _) => f.write_str("this kernel's controller has no such limit"),
             (GapReason::NotShown, _) => f.write_str("no file of the kernel shows whether it holds"),
+            (GapReason::NotRunning, _) => f.write_str("the unit does not run, and gets it when it starts"),
             (GapReason::Unreadable(why), _) => write!(f, "the kernel's file cannot be read: {why}"),
             (GapReason::Differs, Some(found)) if !found.is_empty() => {
                 write!(f, "the kernel has {}", found.replace('\n', ", "))

@@ -1,10 +1,12 @@
 //! Limits as asked for and as the kernel holds them. systemd says `done` to a limit that no controller
 //! enforces.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::slice;
 
 use nix::sys::stat::{major, minor};
 
@@ -12,7 +14,7 @@ use super::gap::{GapReason, LimitGap};
 use super::layout::{CgroupLayout, CgroupMode};
 use super::table::{Form, Place, Row, Side, row_of};
 use super::{compare, file};
-use crate::unit::{Property, Value};
+use crate::unit::{Property, Value, merge};
 
 /// A limit that a request asks for.
 #[derive(Clone, Debug)]
@@ -31,6 +33,10 @@ impl AskedLimit {
         (!places.is_empty()).then_some(*controller)
     }
 
+    fn gap(&self, Lack { file, found, reason }: Lack) -> LimitGap {
+        LimitGap { property: self.property.clone(), asked: self.value.to_string(), found, file, reason }
+    }
+
     pub(super) fn asks_for_nothing(&self) -> bool {
         match &self.value {
             // The one switch that is in a row is on where nothing is said.
@@ -40,6 +46,11 @@ impl AskedLimit {
             number => number.as_u64() == Some(self.row.rest),
         }
     }
+}
+
+/// Whether a property is a limit, alone or with others.
+pub(crate) fn is_limit(property: &Property) -> bool {
+    row_of(property.name()).is_some()
 }
 
 /// The limits among a request's properties, typed setters' and others' alike.
@@ -54,6 +65,27 @@ pub(crate) fn asked_limits(properties: &[Property]) -> Vec<AskedLimit> {
         Some(AskedLimit { property: name.into(), value: property.value().clone(), row, other_phase })
     });
     limits.collect()
+}
+
+/// The limits that a unit is to have after a change of its properties. What it has beside them says how to read two
+/// kinds: a period is one of the quota that is there already, and a startup limit shares its file with the other.
+pub(crate) fn changed_limits(changes: &[Property], held: &BTreeMap<String, Value>) -> Vec<AskedLimit> {
+    let mut properties = Vec::new();
+    merge(&mut properties, changes);
+    let is_changed = |name: &str| changes.iter().any(|change| change.name() == name);
+    let other_phase = |name: &str| match name.strip_prefix("Startup") {
+        Some(name) => name.to_string(),
+        None => format!("Startup{name}"),
+    };
+    let beside = changes.iter().map(|change| other_phase(change.name())).chain(["CPUQuotaPerSecUSec".into()]);
+    let beside = beside.filter(|name| !is_changed(name));
+    let beside = beside.filter_map(|name| Some(Property::new(name.as_str(), held.get(&name)?.clone())));
+    // A startup limit that is not set is never in the file.
+    let is_set =
+        |one: &Property| !asked_limits(slice::from_ref(one)).iter().all(AskedLimit::asks_for_nothing);
+    properties.extend(beside.filter(|one| !one.name().starts_with("Startup") || is_set(one)));
+    let limits = asked_limits(&properties).into_iter();
+    limits.filter(|limit| is_changed(&limit.property)).collect()
 }
 
 /// What a limit's file has in the phase that the limit is not for: for a startup limit what is asked for any
@@ -83,8 +115,14 @@ fn other_phase(name: &str, row: &'static Row, properties: &[Property]) -> Vec<(&
 }
 
 /// Each limit that a unit's group does not hold.
-pub(super) fn gaps(layout: &CgroupLayout, group: &str, limits: &[AskedLimit]) -> Vec<LimitGap> {
+pub(crate) fn gaps(layout: &CgroupLayout, group: &str, limits: &[AskedLimit]) -> Vec<LimitGap> {
     limits.iter().filter_map(|limit| gap(layout, group, limit)).collect()
+}
+
+/// Each limit that a unit which does not run, and so has no group, does not have yet.
+pub(crate) fn gaps_of_none(limits: &[AskedLimit]) -> Vec<LimitGap> {
+    let limits = limits.iter().filter(|limit| !limit.asks_for_nothing());
+    limits.map(|limit| limit.gap(Lack::of(GapReason::NotRunning))).collect()
 }
 
 fn gap(layout: &CgroupLayout, group: &str, limit: &AskedLimit) -> Option<LimitGap> {
@@ -97,9 +135,7 @@ fn gap(layout: &CgroupLayout, group: &str, limit: &AskedLimit) -> Option<LimitGa
         // To ask for no limit, and to have no file that could hold one, is to have what was asked for.
         _ => limit.asks_for_nothing(),
     };
-    let Lack { file, found, reason } = lack;
-    let (property, asked) = (limit.property.clone(), limit.value.to_string());
-    (!is_nothing).then_some(LimitGap { property, asked, found, file, reason })
+    (!is_nothing).then(|| limit.gap(lack))
 }
 
 /// What was seen in place of a limit.
@@ -312,5 +348,41 @@ mod tests {
         fs::write(at.join("x/cpu.weight"), "20\n").unwrap();
         assert_eq!(reasons(&layout, &[startup, later]), []);
         fs::remove_dir_all(at).unwrap();
+    }
+
+    #[test]
+    fn a_change_is_read_with_what_the_unit_has_beside_it() {
+        let files = [("cpu.weight", "100\n"), ("cpu.max", "50000 100000\n")];
+        let (layout, at) = unified("changed", "cpu\n", &files);
+        let gaps_of = |changes: &[Property], held: &[Property]| {
+            let held = held.iter().map(|one| (one.name().to_string(), one.value().clone())).collect();
+            let limits = changed_limits(changes, &held);
+            let gaps = gaps(&layout, "/x", &limits).into_iter();
+            gaps.map(|gap| gap.property).collect::<Vec<_>>()
+        };
+        let number = |name: &str, number: u64| Property::new(name, number);
+        let (period, quota) = (number("CPUQuotaPeriodUSec", 10_000), number("CPUQuotaPerSecUSec", 500_000));
+        assert_eq!(gaps_of(slice::from_ref(&period), slice::from_ref(&quota)), ["CPUQuotaPeriodUSec"]);
+        assert_eq!(gaps_of(&[period], &[Property::new("CPUQuotaPerSecUSec", Value::INFINITY)]), [""; 0]);
+        let weight = [number("CPUWeight", 200)];
+        assert_eq!(gaps_of(&weight, &[number("StartupCPUWeight", 100)]), [""; 0]);
+        assert_eq!(gaps_of(&weight, &[number("StartupCPUWeight", u64::MAX)]), ["CPUWeight"]);
+        assert_eq!(gaps_of(&[number("StartupCPUWeight", 200)], &[number("CPUWeight", 100)]), [""; 0]);
+        assert_eq!(
+            gaps_of(&[number("StartupCPUWeight", 200)], &[number("CPUWeight", 50)]),
+            ["StartupCPUWeight"]
+        );
+        fs::remove_dir_all(at).unwrap();
+    }
+
+    #[test]
+    fn a_unit_that_does_not_run_has_none_of_its_limits_yet() {
+        let asked = [Property::new("TasksMax", 7u64), Property::new("MemoryMax", Value::INFINITY)];
+        let gaps = gaps_of_none(&asked_limits(&asked));
+        assert_eq!(gaps.len(), 1);
+        assert_eq!(
+            gaps[0].to_string(),
+            "TasksMax: asked 7, the unit does not run, and gets it when it starts"
+        );
     }
 }

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::create::Create;
+use super::set::{Changed, Set};
 use super::wait::{RunEnd, Wait};
 use crate::cgroup::{Findings, Inspection};
 use crate::error::{Asked, Error};
@@ -44,6 +45,7 @@ pub(crate) enum Success {
     Job(JobId),
     Created(Box<Created>),
     Ended(RunEnd),
+    Changed(Box<Changed>),
 }
 
 /// How a unit came to be what was asked for.
@@ -85,6 +87,8 @@ pub(crate) enum Plan {
     Create(Box<Create>),
     /// A run to wait for.
     Wait(Box<Wait>),
+    /// Properties to set.
+    Set(Box<Set>),
 }
 
 impl Plan {
@@ -94,6 +98,7 @@ impl Plan {
             Plan::Property { first, .. } => first.asked(),
             Plan::Create(create) => create.asked(),
             Plan::Wait(wait) => wait.asked(),
+            Plan::Set(set) => &set.asked,
         }
     }
 
@@ -104,6 +109,7 @@ impl Plan {
             Plan::Property { first, .. } => first.start(),
             Plan::Create(create) => create.start(),
             Plan::Wait(wait) => wait.start(),
+            Plan::Set(set) => Step::Call(set.call()),
         }
     }
 
@@ -132,6 +138,7 @@ impl Plan {
             },
             Plan::Create(create) => create.advance(event),
             Plan::Wait(wait) => wait.advance(event),
+            Plan::Set(set) => set.advance(event),
         }
     }
 
@@ -151,7 +158,9 @@ impl Plan {
     pub(crate) fn settle(&mut self, job: JobId, result: &JobResult) -> Option<Step> {
         match self {
             Plan::Create(create) => create.settle(job, result),
-            Plan::Single { .. } | Plan::Run { .. } | Plan::Property { .. } | Plan::Wait(_) => None,
+            Plan::Single { .. } | Plan::Run { .. } | Plan::Property { .. } | Plan::Set(_) | Plan::Wait(_) => {
+                None
+            }
         }
     }
 
@@ -201,7 +210,7 @@ pub(super) fn says_run_is_over(error: &BusError) -> bool {
     )
 }
 
-fn run_is_over(asked: Asked, invocation: InvocationId, event: &Event) -> Error {
+pub(super) fn run_is_over(asked: Asked, invocation: InvocationId, event: &Event) -> Error {
     let alive = match event {
         Event::Answer(values) => matches!(
             values.first(),
@@ -250,7 +259,9 @@ pub(super) fn refusal(asked: Asked, call: &Call, error: BusError) -> Error {
 fn named_property(call: &Call, message: &str) -> String {
     let mut words = message.split(|c: char| !c.is_ascii_alphanumeric());
     let named = match call {
-        Call::StartTransient { properties, .. } => {
+        Call::StartTransient { properties, .. }
+        | Call::Set { properties, .. }
+        | Call::RunSet { properties, .. } => {
             words.find(|word| properties.iter().any(|property| property.name() == *word))
         }
         Call::Get { name, .. } => Some(name.as_str()),

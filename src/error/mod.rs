@@ -30,6 +30,8 @@ pub enum Operation {
     Restart,
     /// Send a signal to a unit's processes.
     Kill,
+    /// Set properties of a unit.
+    Set,
     /// Forget a unit's failed state.
     ResetFailed,
     /// Read properties.
@@ -63,6 +65,7 @@ impl Operation {
             Operation::Start => "start",
             Operation::Restart => "restart",
             Operation::Kill => "kill",
+            Operation::Set => "set properties of",
             Operation::ResetFailed => "reset the failed state of",
             Operation::Get => "read properties of",
             Operation::List => "list units",
@@ -110,7 +113,7 @@ pub enum Stage {
     Call,
     /// systemd accepted the call and is at work on the job.
     Job,
-    /// The job is done; what the kernel holds was still being looked at.
+    /// It is done, and what the kernel holds was still being looked at.
     Verify,
     /// The unit is being waited for, and is still there.
     Wait,
@@ -253,13 +256,13 @@ pub enum Error {
         processes: Vec<MisplacedProcess>,
     },
     /// Limits were required, and the kernel does not hold them. A unit that was created for the request is stopped
-    /// again; one that was there before stays.
+    /// again; one that was there before stays, and so does a change to one.
     Limit {
         /// What was asked.
         asked: Asked,
         /// Each limit that is not in force.
         gaps: Vec<LimitGap>,
-        /// Whether the unit is known to be gone again.
+        /// Whether the created unit is known to be gone again; never after a change to a living one.
         released: bool,
     },
     /// Processes can join a running unit only where it is delegated (`Delegate=yes`), and it is not.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Error, Stage};
+use super::{Error, Operation, Stage};
 
 impl Stage {
     const fn told(self) -> &'static str {
@@ -11,11 +11,11 @@ impl Stage {
             Stage::Queued => "it still waited in line, and nothing was sent",
             Stage::Call => "the call was sent and systemd has not answered",
             Stage::Job => "systemd accepted it and its job is not over",
-            Stage::Verify => "its job is done and the kernel's side was still being checked",
             Stage::Wait => "it is still there",
             Stage::HalfWay => {
                 "some of its steps may have been carried out, and the next still waited in line"
             }
+            Stage::Verify => "it is done and the kernel's side was still being checked",
         }
     }
 }
@@ -46,11 +46,17 @@ impl Error {
             Error::Timeout { stage: Stage::Connect | Stage::Queued, .. } => {
                 "nothing has changed: try again, with a longer deadline if the manager is busy"
             }
-            Error::Timeout { .. } => "look at the unit before trying again: it may be there",
             Error::Disconnected { stage: Stage::Connect | Stage::Queued, .. } => {
                 "nothing has changed: try again"
             }
-            Error::Disconnected { .. } => "look at the unit before trying again: it may be there",
+            Error::Timeout { asked, .. } | Error::Disconnected { asked, .. }
+                if asked.operation == Operation::Set =>
+            {
+                "set it again: to set twice is to set once"
+            }
+            Error::Timeout { .. } | Error::Disconnected { .. } => {
+                "look at the unit before trying again: it may be there"
+            }
             Error::Misplaced { .. } => {
                 "another program moves processes between control groups; find it, or place the processes again"
             }
@@ -123,7 +129,11 @@ impl Error {
             Error::Limit { asked, gaps, released } => {
                 write!(f, "could not {asked} with the limits required: ")?;
                 list(f, gaps)?;
-                f.write_str(if *released { "; it was released again" } else { "; it may still be there" })
+                f.write_str(match (asked.operation, released) {
+                    (Operation::Set, _) => "; the change stands",
+                    (_, true) => "; it was released again",
+                    (_, false) => "; it may still be there",
+                })
             }
             Error::NotDelegated { asked } => write!(f, "could not {asked}: the unit is not delegated"),
             Error::WouldKill { asked, pid } => {

@@ -5,17 +5,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Manager;
-use super::audit::{Audit, Record};
+use super::audit::Audit;
+use super::record::Record;
 use super::request::{finish_job, finish_property, operation};
 use super::wait::Ended;
-use super::{FinishedJob, check_signal, finish_nothing, finish_properties};
+use super::{FinishedJob, Updated, check_signal, finish_nothing, finish_properties};
 use crate::cgroup::LimitGap;
 use crate::deadline::Deadline;
 use crate::driver::{Outcome, Plan};
 use crate::error::{Asked, Error, Operation, Result};
 use crate::job::{InvocationId, JobId, JobMode, StageTimes};
 use crate::systemd1::{Call, Verb};
-use crate::unit::{KillWhom, Value};
+use crate::unit::{KillWhom, Update, Value};
 
 #[derive(Clone, Debug)]
 pub(super) struct Active {
@@ -138,8 +139,8 @@ macro_rules! handle {
                 self.0.times
             }
 
-            /// The limits that were asked for and that the kernel does not hold. Empty where all are in force, or
-            /// verification was switched off.
+            /// The limits that it was created with and that the kernel does not hold. Empty where all are in force,
+            /// or verification was switched off.
             pub fn limit_gaps(&self) -> &[LimitGap] {
                 &self.0.gaps
             }
@@ -161,6 +162,26 @@ macro_rules! handle {
             /// number that is no signal.
             pub fn kill(&self, whom: KillWhom, signal: i32, deadline: impl Into<Deadline>) -> Result<()> {
                 self.0.kill(whom, signal, deadline.into())
+            }
+
+            /// Sets properties of this run, and sees that the kernel holds those that are limits; from then on
+            /// [`Self::audit`], of this handle and its clones, compares with them. Blocks until then or until the
+            /// deadline. Idempotent; a retry, and a deadline, are as with [`Manager::set`], and so are the errors;
+            /// further [`Error::Superseded`] where the name has since been taken by another run, which is left
+            /// alone, and [`Error::NoSuchUnit`] where the run is over.
+            ///
+            /// ```no_run
+            /// use std::time::Duration;
+            /// use unitwait::{Manager, Scope, Slice, Update};
+            ///
+            /// let manager = Manager::system()?;
+            #[doc = $constructor]
+            /// let updated = unit.set(&Update::new().memory_max(128 << 20), Duration::from_secs(5))?;
+            /// assert!(updated.left_out.is_empty());
+            /// # Ok::<(), unitwait::Error>(())
+            /// ```
+            pub fn set(&self, update: &Update, deadline: impl Into<Deadline>) -> Result<Updated> {
+                self.0.set(update, deadline.into())
             }
 
             /// Reads one property of this run, of the interface of its type or of all units. Blocks until the
@@ -194,8 +215,8 @@ macro_rules! handle {
 
             /// Compares, now, what this run was asked for with what systemd says and the kernel holds: its
             /// processes' control groups in every hierarchy, and each limit's file. A run that is over is a finding
-            /// ([`AuditFinding::Gone`](crate::AuditFinding::Gone), [`Replaced`](crate::AuditFinding::Replaced)), and
-            /// no error. Reads files of the kernel in the calling thread, and changes nothing. Blocks until the
+            /// ([`AuditFinding::Gone`](crate::AuditFinding::Gone), [`Replaced`](crate::AuditFinding::Replaced)),
+            /// and no error. Reads files of the kernel in the calling thread, and changes nothing. Blocks until the
             /// unit's properties are there or until the deadline. Errors as [`Self::properties`] otherwise.
             ///
             /// ```no_run

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::active::{Active, ActiveScope, ActiveSlice};
-use super::audit::Record;
+use super::record::Record;
 use super::{Manager, finish_properties};
 use crate::deadline::Deadline;
 use crate::driver::Outcome;
@@ -65,7 +65,7 @@ impl Manager {
             gaps: Vec::new(),
             left_out: Vec::new(),
             times: StageTimes::default(),
-            record: Arc::new(Record::default()),
+            record: Arc::new(Record::new(Vec::new(), Vec::new())),
         })
     }
 }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use super::Manager;
 use super::active::Active;
-use crate::cgroup::{self, AuditFinding, Process, Subject};
+use super::record::Record;
+use crate::cgroup::{self, AuditFinding, Subject};
 use crate::deadline::Deadline;
 use crate::error::{Asked, Error, Operation, Result};
-use crate::unit::{Property, Value};
+use crate::unit::Value;
 
 /// What an audit found.
 ///
@@ -33,13 +34,6 @@ pub struct Audit {
     pub findings: Vec<AuditFinding>,
 }
 
-/// What a handle was asked for, for later comparison.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Record {
-    pub placed: Vec<Process>,
-    pub limits: Vec<Property>,
-}
-
 impl Manager {
     /// Compares what systemd says of a unit with what the kernel holds, now: each process's control group in every
     /// hierarchy, and each limit's file.
@@ -61,7 +55,7 @@ impl Manager {
         if held.get("LoadState").and_then(Value::as_str) == Some("not-found") {
             return Err(Error::NoSuchUnit { asked: Asked::new(Operation::Get, Some(unit)) });
         }
-        Ok(audit(self, unit, &Record::default(), &held))
+        Ok(audit(self, unit, &Record::new(Vec::new(), Vec::new()), &held))
     }
 }
 
@@ -89,7 +83,7 @@ fn audit(manager: &Manager, unit: &str, record: &Record, held: &BTreeMap<String,
             layout: Arc::clone(&manager.0.layout),
             control_group,
             placed: &record.placed,
-            asked: &record.limits,
+            asked: &record.limits(),
             held,
         })
     };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::active::{Active, ActiveScope, ActiveSlice};
-use super::audit::Record;
+use super::record::Record;
 use super::ticket::Finish;
 use super::{FinishedJob, Inner, Manager};
 use crate::cgroup::{Inspection, Place, Process, Unplaceable, asked_limits, unit_path};
@@ -132,13 +132,13 @@ impl sealed::Sealed for Scope {
         let mut properties = vec![pids_property(processes.iter().map(|process| process.pid))];
         properties.extend(self.slice.as_ref().map(|slice| Property::new("Slice", slice.as_str())));
         properties.extend(self.properties.iter().cloned());
-        let record = Record { placed: processes.clone(), limits: self.properties.clone() };
+        let placed = processes.clone();
         let inspection = inspection(manager, &self.name, place, processes, &properties, self.verify);
         let mut create = Create::new(asked.clone(), self.name.clone(), properties, inspection);
         create.on_exists = self.on_exists;
         create.verify = self.verify;
         create.require_limits = self.require_limits;
-        let finish = finish_create(manager, self.name.clone(), asked, record);
+        let finish = finish_create(manager, self.name.clone(), asked, placed, self.properties.clone());
         Ok((Plan::Create(Box::new(create)), Box::new(move |s, t| finish(s, t).map(ActiveScope))))
     }
 }
@@ -156,8 +156,7 @@ impl sealed::Sealed for Slice {
         create.on_exists = self.on_exists;
         create.verify = self.verify;
         create.require_limits = self.require_limits;
-        let record = Record { placed: Vec::new(), limits: self.properties.clone() };
-        let finish = finish_create(manager, self.name.clone(), asked, record);
+        let finish = finish_create(manager, self.name.clone(), asked, Vec::new(), self.properties.clone());
         Ok((Plan::Create(Box::new(create)), Box::new(move |s, t| finish(s, t).map(ActiveSlice))))
     }
 }
@@ -212,15 +211,16 @@ fn finish_create(
     manager: &Arc<Inner>,
     unit: String,
     asked: Asked,
-    mut record: Record,
+    placed: Vec<Process>,
+    mut limits: Vec<Property>,
 ) -> impl FnOnce(Success, StageTimes) -> Result<Active> + Send + use<> {
     let manager = Manager(Arc::clone(manager));
     move |success, times| match success {
         Success::Created(created) => {
             let Created { outcome, job, findings, invocation, left_out } = *created;
             let control_group = findings.control_group.unwrap_or_default();
-            record.limits.retain(|property| !left_out.iter().any(|left| left == property.name()));
-            let (gaps, record) = (findings.gaps, Arc::new(record));
+            limits.retain(|property| !left_out.iter().any(|left| left == property.name()));
+            let (gaps, record) = (findings.gaps, Arc::new(Record::new(placed, limits)));
             Ok(Active {
                 manager,
                 unit,

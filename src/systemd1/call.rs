@@ -52,6 +52,8 @@ pub(crate) enum Call {
     RunKill { path: String, whom: KillWhom, signal: i32 },
     RunRef { path: String },
     RunUnref { path: String },
+    Set { unit: String, runtime: bool, properties: Vec<Property> },
+    RunSet { path: String, runtime: bool, properties: Vec<Property> },
     ResetFailed { unit: String },
     CancelJob(JobId),
     Attach { unit: String, pids: Vec<u32> },
@@ -86,6 +88,13 @@ impl Call {
             }
             Call::RunRef { path } => method(path, UNIT, "Ref"),
             Call::RunUnref { path } => method(path, UNIT, "Unref"),
+            Call::Set { unit, runtime, properties } => with_properties(
+                manager_method("SetUnitProperties").append2(unit.as_str(), *runtime),
+                properties,
+            ),
+            Call::RunSet { path, runtime, properties } => {
+                with_properties(method(path, UNIT, "SetProperties").append1(*runtime), properties)
+            }
             Call::ResetFailed { unit } => manager_method("ResetFailedUnit").append1(unit.as_str()),
             Call::CancelJob(job) => manager_method("CancelJob").append1(job.get()),
             Call::Attach { unit, pids } => {
@@ -133,9 +142,15 @@ fn method(path: &str, interface: &str, name: &str) -> Message {
 }
 
 fn start_transient(unit: &str, properties: &[Property]) -> Message {
-    let mut message = manager_method("StartTransientUnit").append2(unit, "fail");
-    let mut args = IterAppend::new(&mut message);
-    args.append_array(&"(sv)".into(), |list| {
+    let message = manager_method("StartTransientUnit").append2(unit, "fail");
+    let mut message = with_properties(message, properties);
+    // Auxiliary units: the field is there for future use, and must be empty.
+    IterAppend::new(&mut message).append_array(&"(sa(sv))".into(), |_| ());
+    message
+}
+
+fn with_properties(mut message: Message, properties: &[Property]) -> Message {
+    IterAppend::new(&mut message).append_array(&"(sv)".into(), |list| {
         for property in properties {
             list.append_struct(|pair| {
                 property.name().append_by_ref(pair);
@@ -143,8 +158,6 @@ fn start_transient(unit: &str, properties: &[Property]) -> Message {
             });
         }
     });
-    // Auxiliary units: the field is there for future use, and must be empty.
-    args.append_array(&"(sa(sv))".into(), |_| ());
     message
 }
 

@@ -1,14 +1,21 @@
 //! What callers ask for: unit names, scopes and slices, and the properties they carry.
 
+mod list;
 pub(crate) mod name;
 mod property;
+mod range;
 mod request;
+mod resource;
 mod scope;
 mod slice;
+mod update;
 mod value;
 
+pub(crate) use list::merge;
 pub use property::Property;
 pub use request::{KillWhom, OnExists};
+pub use resource::DevicePolicy;
 pub use scope::Scope;
 pub use slice::Slice;
+pub use update::Update;
 pub use value::Value;

@@ -1,5 +1,6 @@
 //! A property to set on a unit, and the types systemd gives to those that scopes and slices have.
 
+use super::range;
 use super::value::Value;
 use crate::error::Error;
 
@@ -16,6 +17,8 @@ pub struct Property {
     name: String,
     value: Value,
     optional: bool,
+    /// Why it is refused, where a setter was given what cannot be.
+    refused: Option<&'static str>,
 }
 
 impl Property {
@@ -30,7 +33,7 @@ impl Property {
     /// assert_eq!(property.value(), &Value::from("kill"));
     /// ```
     pub fn new(name: impl Into<String>, value: impl Into<Value>) -> Property {
-        Property { name: name.into(), value: value.into(), optional: false }
+        Property { name: name.into(), value: value.into(), optional: false, refused: None }
     }
 
     /// The same property, to be left out where this systemd does not know it, or does not let it be set on this kind
@@ -58,6 +61,18 @@ impl Property {
         self.optional
     }
 
+    pub(super) fn refused(self, why: &'static str) -> Property {
+        Property { refused: Some(why), ..self }
+    }
+
+    /// Adds an entry to a list whose entries are for something each, in place of the one for the same.
+    pub(super) fn add_entry(&mut self, entry: Value) {
+        if let Value::Array(_, entries) = &mut self.value {
+            entries.retain(|known| known.items().first() != entry.items().first());
+            entries.push(entry);
+        }
+    }
+
     /// The property's name on D-Bus.
     ///
     /// ```
@@ -78,8 +93,8 @@ impl Property {
         &self.value
     }
 
-    /// Refuses what systemd could never take: a name that is none, a value that the wire has no room for, and
-    /// for the properties whose type is known, any other type.
+    /// Refuses what systemd could never take: a name that is none, a value that the wire has no room for, for the
+    /// properties whose type is known, any other type, and for those whose range is, any value outside of it.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let refuse = |reason: String| Err(Error::invalid("property", &self.name, reason));
         if self.name.is_empty() || !self.name.bytes().all(|b| b.is_ascii_alphanumeric()) {
@@ -89,12 +104,11 @@ impl Property {
             return refuse(fault);
         }
         let found = self.value.signature();
-        match signature_of(&self.name) {
-            Some(wanted) if wanted != found => {
-                refuse(format!("its D-Bus type is `{wanted}`, and a value of type `{found}` was given"))
-            }
-            _ => Ok(()),
+        if let Some(wanted) = signature_of(&self.name).filter(|wanted| *wanted != found) {
+            return refuse(format!("its D-Bus type is `{wanted}`, and a value of type `{found}` was given"));
         }
+        let fault = self.refused.map(String::from).or_else(|| range::fault(&self.name, &self.value));
+        fault.map_or(Ok(()), refuse)
     }
 }
 
@@ -177,6 +191,8 @@ fn signature_of(name: &str) -> Option<&'static str> {
         | "StartupMemoryHigh"
         | "StartupMemoryLow"
         | "StartupMemorySwapMax"
+        | "StartupMemoryZSwapMax"
+        | "DefaultStartupMemoryLow"
         | "TasksMax"
         | "CPUQuotaPerSecUSec"
         | "CPUQuotaPeriodUSec"
@@ -209,7 +225,10 @@ fn signature_of(name: &str) -> Option<&'static str> {
         | "IOWriteBandwidthMax"
         | "IOReadIOPSMax"
         | "IOWriteIOPSMax"
-        | "IODeviceLatencyTargetUSec" => "a(st)",
+        | "IODeviceLatencyTargetUSec"
+        | "BlockIODeviceWeight"
+        | "BlockIOReadBandwidth"
+        | "BlockIOWriteBandwidth" => "a(st)",
         "DeviceAllow" => "a(ss)",
         "KillSignal" | "RestartKillSignal" | "FinalKillSignal" | "WatchdogSignal" => "i",
         "PIDs" => "au",

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::list;
+use super::resource::{self, DevicePolicy, resource_setters};
 use super::{OnExists, Property, Value, name};
 use crate::error::{Error, Result};
 
@@ -28,75 +30,13 @@ pub struct Scope {
     pub(crate) require_limits: bool,
 }
 
-/// The setters that scopes and slices share.
+/// The setters that scopes and slices share, and living units have no use for.
 macro_rules! common_setters {
     () => {
         /// What the unit is for, in words.
         #[must_use]
         pub fn description(self, text: impl Into<String>) -> Self {
             self.property(Property::new("Description", text.into()))
-        }
-
-        /// The most memory it may use, in bytes; beyond it processes are killed (`MemoryMax=`).
-        #[must_use]
-        pub fn memory_max(self, bytes: u64) -> Self {
-            self.property(Property::new("MemoryMax", bytes))
-        }
-
-        /// Memory, in bytes, beyond which it is slowed and reclaimed from (`MemoryHigh=`; cgroup v2 only).
-        #[must_use]
-        pub fn memory_high(self, bytes: u64) -> Self {
-            self.property(Property::new("MemoryHigh", bytes))
-        }
-
-        /// Memory, in bytes, that is not reclaimed while others have some to spare (`MemoryLow=`; cgroup v2
-        /// only).
-        #[must_use]
-        pub fn memory_low(self, bytes: u64) -> Self {
-            self.property(Property::new("MemoryLow", bytes))
-        }
-
-        /// The most swap it may use, in bytes (`MemorySwapMax=`; cgroup v2 only).
-        #[must_use]
-        pub fn memory_swap_max(self, bytes: u64) -> Self {
-            self.property(Property::new("MemorySwapMax", bytes))
-        }
-
-        /// The most processes and threads it may have (`TasksMax=`).
-        #[must_use]
-        pub fn tasks_max(self, tasks: u64) -> Self {
-            self.property(Property::new("TasksMax", tasks))
-        }
-
-        /// CPU time for each second of the clock: half a second is half of one CPU, two seconds are two CPUs
-        /// (`CPUQuota=50%`, `CPUQuota=200%`). Microseconds on the wire.
-        #[must_use]
-        pub fn cpu_quota(self, per_second: Duration) -> Self {
-            self.property(Property::new("CPUQuotaPerSecUSec", micros(per_second)))
-        }
-
-        /// Its share of the CPU against its siblings', 1 to 10,000, 100 where nothing is said (`CPUWeight=`).
-        #[must_use]
-        pub fn cpu_weight(self, weight: u64) -> Self {
-            self.property(Property::new("CPUWeight", weight))
-        }
-
-        /// Its share of I/O against its siblings', 1 to 10,000, 100 where nothing is said (`IOWeight=`).
-        #[must_use]
-        pub fn io_weight(self, weight: u64) -> Self {
-            self.property(Property::new("IOWeight", weight))
-        }
-
-        /// The CPUs it may run on, by number (`AllowedCPUs=`; cgroup v2 only).
-        #[must_use]
-        pub fn allowed_cpus(self, cpus: impl IntoIterator<Item = u16>) -> Self {
-            self.property(Property::new("AllowedCPUs", mask(cpus)))
-        }
-
-        /// The memory nodes it may use, by number (`AllowedMemoryNodes=`; cgroup v2 only).
-        #[must_use]
-        pub fn allowed_memory_nodes(self, nodes: impl IntoIterator<Item = u16>) -> Self {
-            self.property(Property::new("AllowedMemoryNodes", mask(nodes)))
         }
 
         /// Whether it gets the dependencies that every unit of its kind has (`DefaultDependencies=`).
@@ -139,14 +79,6 @@ macro_rules! common_setters {
         #[must_use]
         pub fn part_of<S: Into<String>>(self, units: impl IntoIterator<Item = S>) -> Self {
             self.property(Property::new("PartOf", Value::strings(units)))
-        }
-
-        /// Any other property, by its name on D-Bus and its typed value. One that was set before is replaced.
-        #[must_use]
-        pub fn property(mut self, property: Property) -> Self {
-            self.properties.retain(|set| set.name() != property.name());
-            self.properties.push(property);
-            self
         }
 
         /// What to do where a unit of that name exists; [`OnExists::Fail`] where nothing is said.
@@ -243,7 +175,7 @@ impl Scope {
     /// the wire.
     #[must_use]
     pub fn timeout_stop(self, wait: Duration) -> Scope {
-        self.property(Property::new("TimeoutStopUSec", micros(wait)))
+        self.property(Property::new("TimeoutStopUSec", resource::micros(wait)))
     }
 
     /// How its processes are ended: `control-group`, `mixed`, `process` or `none` (`KillMode=`).
@@ -253,9 +185,10 @@ impl Scope {
     }
 
     common_setters!();
+    resource_setters!(r#"Scope::new("job.scope").pid(1)"#);
 
     /// Refuses what could never be created, with [`Error::InvalidInput`]: a bad name, no process, an impossible
-    /// PID, a property of a wrong type. Does not block, sends nothing, and does not look whether the processes
+    /// PID, a property of a wrong type or with a value out of its range. Does not block, sends nothing, and does not look whether the processes
     /// live. Every call that creates a scope does this first.
     ///
     /// ```
@@ -322,23 +255,6 @@ pub(super) fn check_properties(properties: &[Property]) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
-}
-
-/// A set of small numbers as systemd takes it: bit n of the bytes, lowest byte first.
-pub(super) fn mask(numbers: impl IntoIterator<Item = u16>) -> Value {
-    let mut bytes = Vec::new();
-    for number in numbers {
-        let at = usize::from(number / 8);
-        if bytes.len() <= at {
-            bytes.resize(at + 1, 0u8);
-        }
-        bytes[at] |= 1 << (number % 8);
-    }
-    Value::bytes(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -364,10 +280,5 @@ mod tests {
         }
         good().memory_max(1).memory_max(2).check().unwrap();
         assert_eq!(good().memory_max(1).memory_max(2).properties, [Property::new("MemoryMax", 2u64)]);
-    }
-
-    #[test]
-    fn a_mask_has_bit_n_for_number_n() {
-        assert_eq!(mask([0, 9]), Value::bytes([1, 2]));
     }
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::scope::{check_policy, check_properties, common_setters, mask, micros};
+use super::list;
+use super::resource::{self, DevicePolicy, resource_setters};
+use super::scope::{check_policy, check_properties, common_setters};
 use super::{OnExists, Property, Value, name};
 #[allow(unused_imports, reason = "the shared setters' documentation links to it")]
 use crate::error::Error;
@@ -44,6 +46,7 @@ impl Slice {
     }
 
     common_setters!();
+    resource_setters!(r#"Slice::new("jobs.slice")"#);
 
     /// Refuses what could never be created, with [`Error::InvalidInput`]. Does not block and sends nothing.
     /// Every call that creates a slice does this first.

@@ -18,5 +18,6 @@ mod jobs;
 mod leavers;
 mod misbehaviour;
 mod reconnect;
+mod set;
 mod transport;
 mod watches;

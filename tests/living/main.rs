@@ -1,7 +1,11 @@
-//! What a runtime does to a unit after it exists, against the real systemd of the sandbox.
+//! The real systemd, in the sandbox: what is done to a unit after it exists.
+//!
+//! Run by `scripts/test`; outside of the sandbox every test here fails and says so.
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod set;
+mod setters;
 mod wait;
 mod watch;

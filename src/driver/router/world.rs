@@ -585,7 +585,7 @@ impl World {
             Err(Error::AccessDenied { .. } | Error::Dbus { .. } | Error::Protocol { .. }) => {
                 assert!(self.lies > 0, "nothing was refused, and yet: {result:?}");
             }
-            Err(other) => panic!("{other:?}"),
+            Ok(Success::Changed(_)) | Err(_) => panic!("{result:?}"),
         }
         self.open.remove(&caller);
         let before = self.answers.insert(caller, result.map(drop));
