@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use support::{AT_ONCE, LONG, Sleeper, eventually, group_of, in_sandbox, manager, name, state};
-use unitwait::{Deadline, Error, Manager, Scope, Stage};
+use unitwait::{Deadline, Ending, Error, Manager, Scope, Stage};
 
 fn alone() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
@@ -137,5 +137,28 @@ fn no_job_is_lost_while_the_manager_reloads_or_is_replaced() {
             assert!(stopped.is_ok(), "{verb}: {stopped:?}");
         });
         assert!(!stubborn.lives(), "{verb}");
+    }
+}
+
+/// The run ends while the manager is another for a moment, or just after: its end is told all the same.
+#[test]
+fn no_end_of_a_run_is_missed_while_the_manager_reloads_or_is_replaced() {
+    let _alone = alone();
+    for round in 0..6 {
+        let verb = ["daemon-reload", "daemon-reexec"][round % 2];
+        for manager in [manager(), Manager::private().expect("the private socket answers")] {
+            let sleeper = Sleeper::new();
+            let active = manager.create_scope(&Scope::new(name(verb)).pid(sleeper.pid()), LONG).unwrap();
+            std::thread::scope(|threads| {
+                let waiter = threads.spawn(|| active.wait(LONG));
+                let disturbing = threads.spawn(|| systemctl(verb));
+                if round < 3 {
+                    disturbing.join().unwrap();
+                }
+                drop(sleeper);
+                let ended = waiter.join().unwrap();
+                assert!(matches!(&ended, Ok(end) if end.ending == Ending::Exited), "{verb}: {ended:?}");
+            });
+        }
     }
 }

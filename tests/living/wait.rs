@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use unitwait::{ActiveScope, Ending, KillWhom, Manager, Scope, Stage};
 
-use crate::support::{AT_ONCE, LONG, Sleeper, eventually, in_sandbox, manager, name, state};
+use crate::support::{AT_ONCE, LONG, Sleeper, eventually, manager, name, state};
 
 fn create(manager: &Manager, scope: Scope, sleeper: &Sleeper) -> ActiveScope {
     manager.create_scope(&scope.pid(sleeper.pid()), LONG).expect("the scope is created")
@@ -96,20 +96,5 @@ fn a_hundred_waiters_of_one_run_are_all_told_and_leave_no_reference() {
     eventually("systemd has forgotten it", || {
         let known = manager.list_units(&[active.unit()], LONG).expect("the list comes");
         known.is_empty()
-    });
-}
-
-#[test]
-fn a_wait_outlives_a_reexecution_of_the_manager() {
-    in_sandbox();
-    both_ways(|manager| {
-        let sleeper = Sleeper::new();
-        let active = create(manager, Scope::new(name("reexec")), &sleeper);
-        let ending = ending_of(&active, manager, || {
-            let done = std::process::Command::new("systemctl").arg("daemon-reexec").status();
-            assert!(done.expect("systemctl is there").success());
-            drop(sleeper);
-        });
-        assert_eq!(ending, Ending::Exited);
     });
 }
