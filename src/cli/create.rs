@@ -67,10 +67,9 @@ fn properties(given: &[String]) -> Result<Vec<Property>, Failure> {
     Ok(all)
 }
 
-/// As in a unit file, the last one counts, and lists grow until an empty one resets them. It goes last, too: of
-/// `MemoryMax=10%` and `MemoryMax=2G`, two properties of one limit, systemd takes the later.
+/// As in a unit file, the last one counts, and lists grow until an empty one resets them.
 fn add(all: &mut Vec<Property>, new: Property) {
-    let old = all.iter().position(|known| known.name() == new.name()).map(|at| all.remove(at));
+    let old = all.iter().position(|known| is_same(known.name(), new.name())).map(|at| all.remove(at));
     all.push(match (old.as_ref().map(Property::value), new.value()) {
         (Some(Value::Array(kind, old)), Value::Array(_, items)) if kind != "y" && !items.is_empty() => {
             let grown = old.iter().chain(items).cloned().collect();
@@ -78,6 +77,12 @@ fn add(all: &mut Vec<Property>, new: Property) {
         }
         _ => new,
     });
+}
+
+/// Whether two properties on D-Bus are one in a unit file: `MemoryMax=10%` and `MemoryMax=2G` are.
+fn is_same(one: &str, other: &str) -> bool {
+    let in_file = |name| str::strip_suffix(name, "Scale").unwrap_or(name).to_string();
+    in_file(one) == in_file(other)
 }
 
 #[cfg(test)]
@@ -94,6 +99,9 @@ mod tests {
             add(&mut all, property);
         }
         assert_eq!(all, [list(&["a", "b"]), Property::new("TasksMax", 2u64)]);
+        add(&mut all, Property::new("TasksMaxScale", 7u32));
+        assert_eq!(all, [list(&["a", "b"]), Property::new("TasksMaxScale", 7u32)]);
+        add(&mut all, Property::new("TasksMax", 2u64));
         add(&mut all, list(&[]));
         assert_eq!(all, [Property::new("TasksMax", 2u64), list(&[])]);
     }

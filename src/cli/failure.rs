@@ -244,6 +244,7 @@ fn kind_of(error: &Error) -> &'static str {
         Error::Timeout { .. } => "timeout",
         Error::Disconnected { .. } => "disconnected",
         Error::Misplaced { .. } => "misplaced",
+        Error::ConditionUnmet { .. } => "condition_unmet",
         Error::Limit { .. } => "limit",
         Error::NotDelegated { .. } => "not_delegated",
         Error::WouldKill { .. } => "would_kill",

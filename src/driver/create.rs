@@ -30,6 +30,7 @@ enum State {
     Resetting,
     Attaching,
     ReadingDelegate,
+    ReadingCondition,
     Starting,
 }
 
@@ -133,6 +134,7 @@ impl Create {
             State::Resetting => self.start(),
             State::Attaching => self.after_attach(event),
             State::ReadingDelegate => self.after_delegate(event),
+            State::ReadingCondition => self.after_condition(event),
             State::Starting => self.after_start(event),
         }
     }
@@ -373,13 +375,39 @@ impl Create {
             findings.gaps.clear();
         }
         if !findings.misplaced.is_empty() {
-            let processes = std::mem::take(&mut findings.misplaced);
-            return self.fail(Error::Misplaced { asked: self.asked.clone(), processes });
+            // Either another hand moved the processes away, or systemd has not placed them for a condition of the
+            // unit, and says done to that.
+            let conditional = self.properties.iter().any(|property| property.name() == "Conditions");
+            let nobody_placed = findings.present.is_empty() && self.is_ours();
+            self.held = Some(findings);
+            return if conditional && nobody_placed {
+                self.read(State::ReadingCondition, systemd1::UNIT, "ConditionResult")
+            } else {
+                self.misplaced()
+            };
         }
         if self.require_limits && !findings.gaps.is_empty() {
             return self.release(findings);
         }
         self.finish(findings)
+    }
+
+    fn after_condition(&mut self, event: Event) -> Step {
+        let is_met = match event {
+            Event::Answer(answer) => property(answer).and_then(|value| value.as_bool()),
+            _ => None,
+        };
+        match self.job {
+            Some(job) if is_met == Some(false) => {
+                self.fail(Error::ConditionUnmet { asked: self.asked.clone(), job })
+            }
+            _ => self.misplaced(),
+        }
+    }
+
+    fn misplaced(&mut self) -> Step {
+        let processes = self.held.take().unwrap_or_default().misplaced;
+        self.fail(Error::Misplaced { asked: self.asked.clone(), processes })
     }
 
     /// Stops a run that no process has reached: systemd keeps a scope for ever whose processes ended before they

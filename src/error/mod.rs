@@ -255,6 +255,13 @@ pub enum Error {
         /// Each process that is not where it should be, and where it is.
         processes: Vec<MisplacedProcess>,
     },
+    /// A condition of the unit (`ConditionPathExists=`, …) was not met, so systemd did not start it.
+    ConditionUnmet {
+        /// What was asked.
+        asked: Asked,
+        /// The job.
+        job: JobId,
+    },
     /// Limits were required, and the kernel does not hold them. A unit that was created for the request is stopped
     /// again; one that was there before stays, and so does a change to one.
     Limit {
@@ -352,6 +359,7 @@ impl Error {
             | Error::Timeout { asked, .. }
             | Error::Disconnected { asked, .. }
             | Error::Misplaced { asked, .. }
+            | Error::ConditionUnmet { asked, .. }
             | Error::Limit { asked, .. }
             | Error::NotDelegated { asked }
             | Error::WouldKill { asked, .. }
@@ -398,7 +406,9 @@ impl Error {
     pub fn job(&self) -> Option<JobId> {
         match self {
             Error::Timeout { job, .. } | Error::Disconnected { job, .. } => *job,
-            Error::JobFailed { job, .. } | Error::NoSuchJob { job } => Some(*job),
+            Error::JobFailed { job, .. } | Error::ConditionUnmet { job, .. } | Error::NoSuchJob { job } => {
+                Some(*job)
+            }
             _ => None,
         }
     }

@@ -60,6 +60,7 @@ impl Error {
             Error::Misplaced { .. } => {
                 "another program moves processes between control groups; find it, or place the processes again"
             }
+            Error::ConditionUnmet { .. } => "see Condition…= among its properties",
             Error::Limit { .. } => {
                 "have the controller enabled or delegated here, ask for what the kernel can hold, or do without"
             }
@@ -125,6 +126,9 @@ impl Error {
             Error::Misplaced { asked, processes } => {
                 write!(f, "{asked}: done, and yet ")?;
                 list(f, processes)
+            }
+            Error::ConditionUnmet { asked, .. } => {
+                write!(f, "could not {asked}: a condition of it is not met, and systemd did not start it")
             }
             Error::Limit { asked, gaps, released } => {
                 write!(f, "could not {asked} with the limits required: ")?;

@@ -53,7 +53,7 @@ pub(crate) fn merge(properties: &mut Vec<Property>, changes: &[Property]) {
 }
 
 /// Whether two properties are one limit: a share of all memory or tasks stands where their number does.
-fn is_same_limit(one: &str, other: &str) -> bool {
+pub(super) fn is_same_limit(one: &str, other: &str) -> bool {
     let stem = |name| str::strip_suffix(name, "Scale").unwrap_or(name).to_string();
     stem(one) == stem(other)
 }

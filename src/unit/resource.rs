@@ -319,7 +319,7 @@ macro_rules! resource_setters {
         /// ```
         #[must_use]
         pub fn property(mut self, property: Property) -> Self {
-            self.properties.retain(|set| set.name() != property.name());
+            self.properties.retain(|set| !list::is_same_limit(set.name(), property.name()));
             self.properties.push(property);
             self
         }

@@ -7,10 +7,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use unitwait::{
-    Deadline, Error, JobId, KillWhom, Manager, OnExists, Operation, Outcome, Property, Scope, Stage,
+    Deadline, Error, JobId, KillWhom, Manager, OnExists, Operation, Outcome, Property, Scope, Stage, Value,
 };
 
-use crate::support::{AT_ONCE, LONG, Sleeper, clear_away, group_of, in_sandbox, manager, name, state};
+use crate::support::{AT_ONCE, LONG, Raise, Sleeper, clear_away, group_of, in_sandbox, manager, name, state};
 
 /// The error of a request that systemd refuses: told at once, though the deadline is far.
 fn refused<T: std::fmt::Debug>(ask: impl FnOnce() -> Result<T, Error>) -> Error {
@@ -81,7 +81,8 @@ fn a_process_that_is_elsewhere_when_the_job_is_done_is_told_with_both_groups() {
                 let _ = fs::write(&procs, moved.load(Ordering::Relaxed).to_string());
             }
         });
-        let told = (0..1000).find_map(|_| {
+        let _end = Raise(&over);
+        (0..1000).find_map(|_| {
             let sleeper = Sleeper::new();
             moved.store(sleeper.pid(), Ordering::Relaxed);
             let unit = name("moved");
@@ -93,9 +94,7 @@ fn a_process_that_is_elsewhere_when_the_job_is_done_is_told_with_both_groups() {
                 Err(Error::Misplaced { processes, .. }) => Some((sleeper.pid(), unit, processes)),
                 Err(other) => panic!("{other:?}"),
             }
-        });
-        over.store(true, Ordering::Relaxed);
-        told
+        })
     });
     let (pid, unit, processes) = told.expect("a thousand times the process was in place");
     let [process] = &processes[..] else { panic!("{processes:?}") };
@@ -176,4 +175,50 @@ fn a_listener_that_says_nothing_is_a_timeout_that_says_how_far_it_came() {
         (error.stage(), error.asked().map(|asked| asked.operation)),
         (Some(Stage::Connect), Some(Operation::Open))
     );
+}
+
+#[test]
+fn a_refusal_for_another_reason_keeps_systemds_own_words() {
+    let manager = manager();
+    let sleeper = Sleeper::new();
+    // A unit that the new one requires is not the one that was asked for.
+    let scope = Scope::new(name("requires")).pid(sleeper.pid()).requires(["nope.service"]);
+    let error = refused(|| manager.create_scope(&scope, LONG));
+    assert!(matches!(&error, Error::Dbus { message, .. } if message.contains("nope.service")), "{error:?}");
+
+    let delegated = Scope::new(name("delegated")).pid(sleeper.pid()).delegate(true);
+    let active = manager.create_scope(&delegated, LONG).unwrap();
+    let join = Scope::new(active.unit()).pid(1).on_exists(OnExists::Join);
+    let error = refused(|| manager.create_scope(&join, LONG));
+    assert!(matches!(&error, Error::Dbus { message, .. } if message.contains("Process 1")), "{error:?}");
+    active.stop(LONG).unwrap();
+}
+
+#[test]
+fn a_condition_that_is_not_met_is_told_as_such_and_not_as_interference() {
+    let manager = manager();
+    let sleeper = Sleeper::new();
+    let unit = name("condition");
+    let condition = |path: &str| {
+        let parts = vec!["ConditionPathExists".into(), false.into(), false.into(), path.into()];
+        Property::new("Conditions", Value::Array("(sbbs)".into(), vec![Value::Struct(parts)]))
+    };
+    let scope = |path| Scope::new(&unit).pid(sleeper.pid()).property(condition(path));
+    let error = refused(|| manager.create_scope(&scope("/nonexistent"), LONG));
+    assert!(matches!(error, Error::ConditionUnmet { .. }), "{error:?}");
+    manager.create_scope(&scope("/"), LONG).expect("this one is met").stop(LONG).unwrap();
+}
+
+#[test]
+fn every_property_can_be_read_by_itself() {
+    let manager = manager();
+    let sleeper = Sleeper::new();
+    let active = manager.create_scope(&Scope::new(name("read")).pid(sleeper.pid()), LONG).unwrap();
+    let all = active.properties(LONG).unwrap();
+    assert!(all.len() > 100, "{}", all.len());
+    for property in all.keys() {
+        active.property(property, LONG).unwrap_or_else(|error| panic!("{error}"));
+        manager.property(active.unit(), property, LONG).unwrap_or_else(|error| panic!("{error}"));
+    }
+    active.stop(LONG).unwrap();
 }

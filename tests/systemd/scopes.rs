@@ -1,10 +1,11 @@
 //! Scopes and slices as they should be: where they say they are, and gone when the stop returns.
 
-use std::time::Duration;
+use std::fs;
+use std::time::{Duration, Instant};
 
-use unitwait::{Error, KillWhom, Manager, OnExists, Outcome, Scope, Slice};
+use unitwait::{Deadline, Error, KillWhom, Manager, OnExists, Outcome, Scope, Slice, Value};
 
-use crate::support::{LONG, Sleeper, group_of, manager, name};
+use crate::support::{LONG, Sleeper, clear_away, group_of, manager, name};
 
 #[test]
 fn a_thousand_scopes_hold_their_process_when_the_call_returns() {
@@ -82,4 +83,34 @@ fn a_slice_is_created_and_accepted() {
     let accepted = manager.create_slice(&slice.on_exists(OnExists::Accept), LONG).unwrap();
     assert_eq!((accepted.outcome(), accepted.invocation_id()), (Outcome::Accepted, created.invocation_id()));
     created.stop(LONG).unwrap();
+}
+
+#[test]
+fn the_options_of_a_manager_are_in_force() {
+    let begun = Instant::now();
+    let wait = Duration::from_millis(200);
+    let manager = Manager::builder().default_timeout(wait).thread_name("its-own-name").open(LONG).unwrap();
+    let threads = fs::read_dir("/proc/self/task").unwrap().flatten();
+    let names: Vec<String> =
+        threads.filter_map(|thread| fs::read_to_string(thread.path().join("comm")).ok()).collect();
+    assert!(names.iter().any(|name| name.trim() == "its-own-name"), "{names:?}");
+    let stubborn = Sleeper::stubborn();
+    let active = manager.create_scope(&Scope::new(name("default")).pid(stubborn.pid()), LONG).unwrap();
+    let error = active.stop(Deadline::Default).unwrap_err();
+    assert!(error.is_timeout() && begun.elapsed() < LONG, "{error}");
+    clear_away(&manager, active.unit());
+}
+
+#[test]
+fn a_scope_is_delegated_with_the_controllers_that_are_named() {
+    let manager = manager();
+    let sleeper = Sleeper::new();
+    let scope = Scope::new(name("controllers")).pid(sleeper.pid()).delegate_controllers(["cpu", "pids"]);
+    let active = manager.create_scope(&scope, LONG).unwrap();
+    let controllers = active.property("DelegateControllers", LONG).unwrap();
+    let mut named: Vec<&str> = controllers.items().iter().filter_map(Value::as_str).collect();
+    named.sort_unstable();
+    assert_eq!(named, ["cpu", "pids"]);
+    assert_eq!(active.property("Delegate", LONG).unwrap().as_bool(), Some(true));
+    active.stop(LONG).unwrap();
 }
