@@ -28,13 +28,16 @@ need() { # [COMMAND PACKAGE]...
         </dev/null >&2
 }
 
-# Debian 12's own rustc is 1.63; edition 2024 begins with 1.85.
+cargo_minor() { cargo --version 2>/dev/null | sed -n 's/^cargo 1\.\([0-9]*\)\..*/\1/p'; }
+
+# Debian 12's own cargo is of Rust 1.63, Debian 13's of 1.85, with which edition 2024 begins.
 need_cargo() {
-    local minor
     command -v cargo >/dev/null || PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
-    minor=$(cargo --version 2>/dev/null | sed -n 's/^cargo 1\.\([0-9]*\)\..*/\1/p') || true
+    command -v cargo >/dev/null || need cargo cargo
+    local minor
+    minor=$(cargo_minor) || true
     ((${minor:-0} >= 85)) ||
-        stop 69 "no cargo of Rust 1.85 or later here${minor:+ (1.$minor)}: install one with rustup, then try again"
+        stop 69 "the cargo here is of Rust 1.${minor:-?}, and 1.85 is the first that will do: install one with rustup"
 }
 
 need_all() {
