@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -44,6 +45,9 @@ pub(crate) struct Findings {
     pub present: Vec<u32>,
     /// Whether the group is there, and no process in it.
     pub empty: bool,
+    /// The number of the group's directory, by which it is told from a later group with its path. Where processes are
+    /// in place, one of them was seen there after it.
+    pub group: Option<u64>,
     pub gaps: Vec<LimitGap>,
 }
 
@@ -104,6 +108,7 @@ pub(crate) fn inspect(inspection: &Inspection) -> Findings {
     if let Some(group) = findings.control_group.as_deref() {
         findings.gaps = limit::gaps(&inspection.layout, group, &inspection.limits);
         findings.empty = findings.present.is_empty() && is_empty(&inspection.layout.path(group));
+        findings.group = number(inspection, group, !findings.present.is_empty());
         // The last process may have ended before or during the look, and the group with it, file by file:
         // nothing is left to limit then. A process that ended and left children in the unit leaves the limits
         // in force, too.
@@ -114,6 +119,17 @@ pub(crate) fn inspect(inspection: &Inspection) -> Findings {
         }
     }
     findings
+}
+
+/// The number of a group's directory, where systemd goes by it.
+fn number(inspection: &Inspection, group: &str, has_processes: bool) -> Option<u64> {
+    let (_, directory) = inspection.layout.kept(group).into_iter().next()?;
+    let number = fs::metadata(directory).ok()?.ino();
+    let is_home = |process: &Process| {
+        let seat = look_at(inspection, *process, &process::directory(process.pid));
+        matches!(seat, Some(Seat::Home(_)))
+    };
+    (!has_processes || inspection.processes.iter().any(is_home)).then_some(number)
 }
 
 /// Whether a group, or one below it, has a process that is not a zombie.
@@ -211,7 +227,7 @@ fn elsewhere(pid: u32, hierarchy: &str, expected: String, found: String) -> Seat
 }
 
 /// The group that `/proc/PID/cgroup` shows for a hierarchy: `ID:controllers:path` (`cgroups(7)`).
-fn group_of<'a>(groups: &'a str, hierarchy: &str) -> Option<&'a str> {
+pub(super) fn group_of<'a>(groups: &'a str, hierarchy: &str) -> Option<&'a str> {
     groups.lines().find_map(|line| {
         let mut fields = line.splitn(3, ':');
         let (_, names, path) = (fields.next()?, fields.next()?, fields.next()?);

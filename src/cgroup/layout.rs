@@ -131,6 +131,18 @@ impl CgroupLayout {
         self.tracking.directory(control_group)
     }
 
+    /// A control group's directories in the hierarchies in which systemd keeps each unit's processes, each with the
+    /// name that `/proc/PID/cgroup` gives the hierarchy. In hybrid mode these are two: it goes by cgroup v2, in which
+    /// groups tell of their end, and puts every process into the same group of v1's `name=systemd` too.
+    pub(super) fn kept(&self, control_group: &str) -> Vec<(&'static str, PathBuf)> {
+        let named = || ("name=systemd", self.path(control_group));
+        match (self.mode, &self.unified) {
+            (CgroupMode::Hybrid, Some(unified)) => vec![("", unified.directory(control_group)), named()],
+            (CgroupMode::Unified, _) => vec![("", self.path(control_group))],
+            _ => vec![named()],
+        }
+    }
+
     /// A control group's directory in the hierarchy of a controller; `None` where the kernel has none for it.
     ///
     /// ```no_run
@@ -178,6 +190,10 @@ mod tests {
         let hybrid = CgroupLayout::parse(&format!("{named}{memory}{beside}")).unwrap();
         assert_eq!(hybrid.mode(), CgroupMode::Hybrid);
         assert_eq!(hybrid.path("/x"), Path::new("/sys/fs/cgroup/systemd/x"));
+        let hierarchies =
+            |layout: &CgroupLayout| layout.kept("/x").into_iter().map(|(name, _)| name).collect();
+        let kept: [Vec<&str>; 3] = [&layout, &hybrid, &legacy].map(hierarchies);
+        assert_eq!(kept, [vec![""], vec!["", "name=systemd"], vec!["name=systemd"]]);
         assert_eq!(CgroupLayout::parse("1 2 0:1 / /proc rw - proc proc rw\n"), None);
     }
 

@@ -1,7 +1,9 @@
-//! The kernel's side: where processes are and which limits hold. It reads files, and knows nothing of D-Bus.
+//! The kernel's side: where processes are, which limits hold, and what becomes of a group. It reads files, writes but
+//! the one that kills a group, and knows nothing of D-Bus.
 
 mod audit;
 mod compare;
+mod events;
 mod file;
 mod gap;
 mod inspect;
@@ -10,10 +12,12 @@ mod limit;
 mod mounts;
 mod path;
 mod process;
+mod subtree;
 mod table;
 
 pub use audit::AuditFinding;
 pub(crate) use audit::{Subject, audit};
+pub(crate) use events::Vigil;
 pub use gap::{GapReason, LimitGap};
 pub use inspect::MisplacedProcess;
 pub(crate) use inspect::{Findings, Inspection, Place, inspect};
@@ -21,3 +25,4 @@ pub use layout::{CgroupLayout, CgroupMode};
 pub(crate) use limit::{asked_limits, changed_limits, gaps, gaps_of_none, is_limit};
 pub(crate) use path::unit_path;
 pub(crate) use process::{Process, Unplaceable};
+pub(crate) use subtree::Subtree;

@@ -53,6 +53,8 @@ pub(crate) struct Create {
     /// systemd's refusal to attach, until it is known what it was for.
     refusal: Option<BusError>,
     left_out: Vec<String>,
+    /// The group's number at the first look.
+    group: Option<u64>,
 }
 
 impl Create {
@@ -78,6 +80,7 @@ impl Create {
             held: None,
             refusal: None,
             left_out: Vec::new(),
+            group: None,
         }
     }
 
@@ -307,6 +310,7 @@ impl Create {
     fn after_inspection(&mut self, event: Event) -> Step {
         let Event::Inspected(findings) = event else { return self.unexpected(event) };
         self.invocation = findings.invocation.as_deref().and_then(|id| id.parse().ok());
+        self.group = findings.group;
         let nothing_left = self.has_ended(&findings);
         if nothing_left && self.is_ours() && findings.control_group.is_none() {
             // The slice is systemd's choice, and no process is left to show it.
@@ -369,6 +373,11 @@ impl Create {
             if let Some(run) = invocation.filter(|_| findings.empty && self.state == State::InspectingAgain) {
                 return self.clear(run, findings);
             }
+        }
+        // Without a process in it, only a group that was there before and after systemd named the run is the run's.
+        let was_there = self.state == State::InspectingAgain && findings.group == self.group;
+        if findings.present.is_empty() && !was_there {
+            findings.group = None;
         }
         if !self.verify {
             findings.misplaced.clear();

@@ -65,7 +65,7 @@ impl Manager {
             gaps: Vec::new(),
             left_out: Vec::new(),
             times: StageTimes::default(),
-            record: Arc::new(Record::new(Vec::new(), Vec::new())),
+            record: Arc::new(Record::new(Vec::new(), Vec::new(), None)),
         })
     }
 }

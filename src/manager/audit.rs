@@ -55,7 +55,7 @@ impl Manager {
         if held.get("LoadState").and_then(Value::as_str) == Some("not-found") {
             return Err(Error::NoSuchUnit { asked: Asked::new(Operation::Get, Some(unit)) });
         }
-        Ok(audit(self, unit, &Record::new(Vec::new(), Vec::new()), &held))
+        Ok(audit(self, unit, &Record::new(Vec::new(), Vec::new(), None), &held))
     }
 }
 

@@ -10,6 +10,8 @@ use crate::unit::{Property, merge};
 #[derive(Debug)]
 pub(super) struct Record {
     pub placed: Vec<Process>,
+    /// The number of the control group's directory, where it is known to be the run's.
+    pub group: Option<u64>,
     limits: Mutex<Vec<Property>>,
     /// Changes in the order in which systemd accepted them. The dbus thread alone sees that order, and must not
     /// wait for a lock that a caller has: so it sends, and callers take it in.
@@ -17,8 +19,8 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn new(placed: Vec<Process>, limits: Vec<Property>) -> Record {
-        Record { placed, limits: Mutex::new(limits), changes: unbounded() }
+    pub(super) fn new(placed: Vec<Process>, limits: Vec<Property>, group: Option<u64>) -> Record {
+        Record { placed, group, limits: Mutex::new(limits), changes: unbounded() }
     }
 
     /// systemd has accepted a change. Does not block.
@@ -50,7 +52,7 @@ mod tests {
     #[test]
     fn the_change_that_systemd_accepted_last_counts_whoever_looks_first() {
         let tasks = |tasks: u64| Property::new("TasksMax", tasks);
-        let record = Arc::new(Record::new(Vec::new(), vec![tasks(10)]));
+        let record = Arc::new(Record::new(Vec::new(), vec![tasks(10)], None));
         let clone = Arc::clone(&record);
         record.note(vec![tasks(20)]);
         record.note(vec![tasks(30), Property::new("MemoryMax", 1u64)]);

@@ -162,7 +162,7 @@ impl sealed::Sealed for Slice {
 }
 
 /// Each process as it is now: a dead one and a kernel thread are refused before anything is sent.
-fn look_up(pids: &[i64], asked: &Asked) -> Result<Vec<Process>> {
+pub(super) fn look_up(pids: &[i64], asked: &Asked) -> Result<Vec<Process>> {
     let mut processes: Vec<Process> = Vec::with_capacity(pids.len());
     for &number in pids {
         let pid =
@@ -220,7 +220,8 @@ fn finish_create(
             let Created { outcome, job, findings, invocation, left_out } = *created;
             let control_group = findings.control_group.unwrap_or_default();
             limits.retain(|property| !left_out.iter().any(|left| left == property.name()));
-            let (gaps, record) = (findings.gaps, Arc::new(Record::new(placed, limits)));
+            let record = Record::new(placed, limits, findings.group);
+            let (gaps, record) = (findings.gaps, Arc::new(record));
             Ok(Active {
                 manager,
                 unit,

@@ -105,3 +105,25 @@ fn what_is_left_out_costs_no_attempt_and_is_no_limit_that_could_be_missing() {
         other => panic!("{other:?}"),
     }
 }
+
+#[test]
+fn an_empty_groups_number_is_kept_only_if_it_was_the_same_before_and_after_the_run_was_named() {
+    let numbered = |group, present: &[u32]| {
+        let present = present.to_vec();
+        let findings = Findings { present, group: Some(group), invocation: None, ..Findings::default() };
+        Event::Inspected(findings)
+    };
+    let kept = |before, after, present| {
+        let mut create = created();
+        create.inspection.processes.clear();
+        create.advance(numbered(before, present));
+        create.advance(answered());
+        match create.advance(numbered(after, present)) {
+            Step::Finish(Ok(Success::Created(created))) => created.findings.group,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(kept(7, 7, &[]), Some(7));
+    assert_eq!(kept(7, 8, &[]), None);
+    assert_eq!(kept(7, 8, &[7]), Some(8), "a process of the run's own was seen in it");
+}
