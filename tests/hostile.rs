@@ -9,6 +9,8 @@ mod away;
 mod forged;
 #[path = "hostile/forger.rs"]
 mod forger;
+#[path = "hostile/living.rs"]
+mod living;
 #[path = "hostile/sandbox.rs"]
 mod sandbox;
 #[path = "hostile/stopped.rs"]

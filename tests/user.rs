@@ -8,7 +8,7 @@ mod support;
 use std::time::Instant;
 
 use support::elsewhere::{Elsewhere, given, test_name};
-use support::{AT_ONCE, LONG, Sleeper, group_of, manager, name, state};
+use support::{AT_ONCE, LONG, Sleeper, group_of, hybrid, manager, name, state};
 use unitwait::{Error, KillWhom, Manager, Operation, Outcome, Scope};
 
 fn uid() -> u32 {
@@ -38,6 +38,30 @@ fn an_ordinary_users_manager_places_and_stops_as_the_systems_does() {
         assert!(!sleeper.lives());
         assert_eq!(state(&manager, active.unit()), "inactive");
     }
+}
+
+#[test]
+fn an_ordinary_user_attaches_freezes_and_kills_what_is_its_own() {
+    if given("").is_none() {
+        let test = test_name(an_ordinary_user_attaches_freezes_and_kills_what_is_its_own);
+        return Elsewhere::as_user().run(&test);
+    }
+    let manager = Manager::user().expect("the user's own manager answers");
+    let (first, second, third) = (Sleeper::new(), Sleeper::new(), Sleeper::stubborn());
+    let active =
+        manager.create_scope(&Scope::new(name("mine")).pid(first.pid()).delegate(true), LONG).unwrap();
+    active.attach([second.pid(), third.pid()], LONG).unwrap();
+    let mut pids = [first.pid(), second.pid(), third.pid()];
+    pids.sort_unstable();
+    assert_eq!(active.processes().unwrap(), pids);
+    match (active.freeze(LONG), hybrid()) {
+        (Ok(()), false) => active.thaw(LONG).unwrap(),
+        (Err(Error::Unsupported { .. }), true) => {}
+        other => panic!("{other:?}"),
+    }
+    active.kill_all(LONG).unwrap();
+    active.wait_empty(LONG).unwrap();
+    assert!([first, second, third].iter().all(|sleeper| !sleeper.lives()));
 }
 
 /// What the system manager answers to a user without rights: that, at once, and nothing else.
@@ -78,6 +102,8 @@ fn the_system_manager_denies_an_ordinary_user_every_change_and_nothing_changes()
     denied(Operation::Restart, &running, || manager.restart_unit(&running, LONG));
     denied(Operation::Kill, &running, || manager.kill_unit(&running, KillWhom::All, 9, LONG));
     denied(Operation::ResetFailed, &running, || manager.reset_failed(&running, LONG));
+    denied(Operation::Freeze, &running, || manager.freeze_unit(&running, LONG));
+    denied(Operation::Thaw, &running, || manager.thaw_unit(&running, LONG));
     assert!(sleeper.lives());
     // The manager's own socket is root's: there it ends before anything can be asked.
     let error = Manager::private().unwrap_err();

@@ -213,9 +213,10 @@ impl From<PropertyError> for Failure {
 
 fn status_of(error: &Error) -> u8 {
     match error {
-        Error::InvalidInput { .. } | Error::NoSuchProcess { .. } | Error::UnknownProperty { .. } => {
-            status::BAD_DATA
-        }
+        Error::InvalidInput { .. }
+        | Error::NoSuchProcess { .. }
+        | Error::UnknownProperty { .. }
+        | Error::NoSuchControlGroup { .. } => status::BAD_DATA,
         // A property's value that only systemd could judge.
         Error::Dbus { name, .. } if name == "org.freedesktop.DBus.Error.InvalidArgs" => status::BAD_DATA,
         Error::Connect { .. } | Error::Disconnected { .. } => status::UNAVAILABLE,
@@ -247,6 +248,8 @@ fn kind_of(error: &Error) -> &'static str {
         Error::ConditionUnmet { .. } => "condition_unmet",
         Error::Limit { .. } => "limit",
         Error::NotDelegated { .. } => "not_delegated",
+        Error::NoSuchControlGroup { .. } => "no_such_control_group",
+        Error::Unsupported { .. } => "unsupported",
         Error::WouldKill { .. } => "would_kill",
         Error::Forked => "forked",
         Error::Closed { .. } => "closed",

@@ -231,10 +231,18 @@ pub(super) fn refusal(asked: Asked, call: &Call, error: BusError) -> Error {
         "UnitExists" => Error::UnitExists { asked, state: None },
         // Of a unit that is to be created it speaks of another, which that one requires.
         "NoSuchUnit" if matches!(call, Call::StartTransient { .. }) => Error::Dbus { asked, name, message },
-        "NoSuchUnit" | "UnknownObject" => Error::NoSuchUnit { asked },
-        "NoSuchProcess" | "UnixProcessIdUnknown" => {
+        // A unit that is on its way down, or was never up, has no run to speak of either.
+        "NoSuchUnit" | "UnknownObject" | "UnitInactive" => Error::NoSuchUnit { asked },
+        "NotSupported" | "FrozenByParent" => Error::Unsupported { asked, reason: message },
+        "NoSuchProcess" | "UnixProcessIdUnknown" | "System.Error.ESRCH" => {
             Error::NoSuchProcess { asked, pid: named_pid(call, &message) }
         }
+        "FileNotFound" => match call {
+            Call::RunAttach { subgroup, .. } => {
+                Error::NoSuchControlGroup { asked, control_group: subgroup.clone() }
+            }
+            _ => Error::Dbus { asked, name, message },
+        },
         "NoSuchJob" => match call {
             Call::CancelJob(job) => Error::NoSuchJob { job: *job },
             _ => Error::Dbus { asked, name, message },
@@ -276,7 +284,7 @@ fn named_pid(call: &Call, message: &str) -> Option<u32> {
             let listed = properties.iter().filter(|property| property.name() == "PIDs");
             listed.flat_map(|p| p.value().items()).filter_map(|pid| pid.as_u64()?.try_into().ok()).collect()
         }
-        Call::Attach { pids, .. } => pids.clone(),
+        Call::Attach { pids, .. } | Call::RunAttach { pids, .. } => pids.clone(),
         _ => return None,
     };
     let mut numbers = message.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse().ok());

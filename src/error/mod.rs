@@ -48,6 +48,18 @@ pub enum Operation {
     Watch,
     /// Read the driver's counters.
     Stats,
+    /// List the processes of a unit.
+    Processes,
+    /// Attach processes to a unit.
+    Attach,
+    /// Freeze a unit's processes.
+    Freeze,
+    /// Thaw a unit's processes.
+    Thaw,
+    /// Kill all processes of a unit, until none is left.
+    KillAll,
+    /// Wait until a unit has no process.
+    WaitEmpty,
 }
 
 impl Operation {
@@ -74,6 +86,12 @@ impl Operation {
             Operation::Wait => "see the end of",
             Operation::Watch => "watch units",
             Operation::Stats => "read the driver's counters",
+            Operation::Processes => "list the processes of",
+            Operation::Attach => "attach processes to",
+            Operation::Freeze => "freeze",
+            Operation::Thaw => "thaw",
+            Operation::KillAll => "kill all processes of",
+            Operation::WaitEmpty => "see the last process end of",
         }
     }
 }
@@ -113,7 +131,7 @@ pub enum Stage {
     Call,
     /// systemd accepted the call and is at work on the job.
     Job,
-    /// It is done, and what the kernel holds was still being looked at.
+    /// The job is done, or the call carried out; what the kernel holds was still being looked at.
     Verify,
     /// The unit is being waited for, and is still there.
     Wait,
@@ -277,6 +295,20 @@ pub enum Error {
         /// What was asked.
         asked: Asked,
     },
+    /// The unit has no control group of that name below its own; nothing was attached.
+    NoSuchControlGroup {
+        /// What was asked.
+        asked: Asked,
+        /// The control group that is not there.
+        control_group: String,
+    },
+    /// What was asked cannot be done to this unit, or on this machine's layout of control groups.
+    Unsupported {
+        /// What was asked.
+        asked: Asked,
+        /// Why not.
+        reason: String,
+    },
     /// To replace the unit would kill a process that is to be placed in it: it runs in that unit now.
     WouldKill {
         /// What was asked.
@@ -362,6 +394,8 @@ impl Error {
             | Error::ConditionUnmet { asked, .. }
             | Error::Limit { asked, .. }
             | Error::NotDelegated { asked }
+            | Error::NoSuchControlGroup { asked, .. }
+            | Error::Unsupported { asked, .. }
             | Error::WouldKill { asked, .. }
             | Error::Dbus { asked, .. }
             | Error::Protocol { asked, .. } => Some(asked),

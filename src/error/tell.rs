@@ -15,7 +15,7 @@ impl Stage {
             Stage::HalfWay => {
                 "some of its steps may have been carried out, and the next still waited in line"
             }
-            Stage::Verify => "it is done and the kernel's side was still being checked",
+            Stage::Verify => "it was carried out and the kernel's side was still being checked",
         }
     }
 }
@@ -46,6 +46,12 @@ impl Error {
             Error::Timeout { stage: Stage::Connect | Stage::Queued, .. } => {
                 "nothing has changed: try again, with a longer deadline if the manager is busy"
             }
+            Error::Timeout { asked, .. } if asked.operation == Operation::WaitEmpty => {
+                "it has processes still: wait on, or kill them all"
+            }
+            Error::Timeout { asked, .. } if asked.operation == Operation::KillAll => {
+                "try again; a process in an uninterruptible wait dies when that ends"
+            }
             Error::Disconnected { stage: Stage::Connect | Stage::Queued, .. } => {
                 "nothing has changed: try again"
             }
@@ -65,6 +71,10 @@ impl Error {
                 "have the controller enabled or delegated here, ask for what the kernel can hold, or do without"
             }
             Error::NotDelegated { .. } => "create the unit with delegation, or replace it",
+            Error::NoSuchControlGroup { .. } => {
+                "make the group first, in each hierarchy that systemd keeps the unit in"
+            }
+            Error::Unsupported { .. } => "change what the reason names, or do without",
             Error::WouldKill { .. } => "choose another name, or move the process out of that unit first",
             Error::Forked => "open a manager after the fork",
             Error::Closed { .. } => "open the manager again",
@@ -140,6 +150,10 @@ impl Error {
                 })
             }
             Error::NotDelegated { asked } => write!(f, "could not {asked}: the unit is not delegated"),
+            Error::NoSuchControlGroup { asked, control_group } => {
+                write!(f, "could not {asked}: there is no control group {control_group}")
+            }
+            Error::Unsupported { asked, reason } => write!(f, "could not {asked}: {reason}"),
             Error::WouldKill { asked, pid } => {
                 write!(f, "could not {asked}: to replace the unit would kill process {pid}, which runs in it")
             }

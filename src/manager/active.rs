@@ -33,7 +33,11 @@ pub(super) struct Active {
 }
 
 impl Active {
-    fn run_plan(&self, operation: Operation, call: impl FnOnce(String) -> Call) -> Result<(Plan, Asked)> {
+    pub(super) fn run_plan(
+        &self,
+        operation: Operation,
+        call: impl FnOnce(String) -> Call,
+    ) -> Result<(Plan, Asked)> {
         let asked = Asked::new(operation, Some(&self.unit));
         let Some(invocation) = self.invocation else { return Err(Error::NoSuchUnit { asked }) };
         let call = call(invocation.object_path());
@@ -239,6 +243,134 @@ macro_rules! handle {
             /// [`Self::stop`].
             pub fn properties(&self, deadline: impl Into<Deadline>) -> Result<BTreeMap<String, Value>> {
                 self.0.properties(deadline.into())
+            }
+
+            /// The PIDs of this run's processes, in its control group and in those below it, in order. A run that is
+            /// over has none. A process may start or end while they are listed.
+            ///
+            /// Source: `cgroup.procs` of each group (`cgroups(7)`); in hybrid mode those of cgroup v2 and of v1's
+            /// `name=systemd` together. Processes that this process's PID namespace does not show are left out. Reads
+            /// files of the kernel in the calling thread, and does not block; only where systemd keeps no link to the
+            /// run and the group's number is not known, it is asked whether the run is still there, by the manager's
+            /// default timeout. Errors: [`Error::System`] where a file cannot be read;
+            /// [`Error::NoSuchUnit`] where the handle means no run and a group of that name
+            /// is there; [`Error::Forked`]; where systemd is asked, otherwise as
+            /// [`Self::property`].
+            ///
+            /// ```no_run
+            /// use std::time::Duration;
+            /// use unitwait::{Manager, Scope};
+            ///
+            /// let manager = Manager::system()?;
+            /// let active = manager.create_scope(&Scope::new("job.scope").own_process(), Duration::from_secs(5))?;
+            /// assert!(active.processes()?.contains(&std::process::id()));
+            /// # Ok::<(), unitwait::Error>(())
+            /// ```
+            pub fn processes(&self) -> Result<Vec<u32>> {
+                self.0.processes()
+            }
+
+            /// Waits until this run has no process any more, in its control group or below it, or is over. A process
+            /// that has ended and was not yet collected counts no more. An empty slice goes on as a unit; a scope
+            /// soon ends. Changes nothing.
+            ///
+            /// Blocks until then or until the deadline, in poll(2) on `cgroup.events` (`cgroup-v2.rst`), and asks
+            /// nobody: it also works while systemd or the bus is stuck. The exception is [`Self::processes`]'s. Without
+            /// cgroup v2 the kernel tells of no group's end, so there it looks ten times a second; so it does in hybrid
+            /// mode once only v1 has processes in the group, which systemd does not see. Errors: [`Error::Timeout`]
+            /// where processes are left at the deadline; otherwise as [`Self::processes`].
+            ///
+            /// ```no_run
+            /// use std::time::Duration;
+            /// use unitwait::{Manager, Scope};
+            ///
+            /// let manager = Manager::system()?;
+            /// let child = std::process::Command::new("sleep").arg("1").spawn().expect("sleep starts");
+            /// let scope = Scope::new("job.scope").pid(child.id());
+            /// let active = manager.create_scope(&scope, Duration::from_secs(5))?;
+            /// active.wait_empty(Duration::from_secs(10))?;
+            /// # Ok::<(), unitwait::Error>(())
+            /// ```
+            pub fn wait_empty(&self, deadline: impl Into<Deadline>) -> Result<()> {
+                self.0.wait_empty(deadline.into())
+            }
+
+            /// Kills all of this run's processes with SIGKILL, in its control group and in those below it, and returns
+            /// when none is left; the caller's own process, too, where it is one of them. A frozen unit's are killed as
+            /// any other's. Processes that go on forking cannot get away: the kernel kills the whole group at one stroke
+            /// (`cgroup.kill`, Linux 5.14), forks under way included; where it cannot, or the caller may not write there,
+            /// systemd sends the signal, again and again until none is left. In hybrid mode those are killed as well that
+            /// only v1's `name=systemd` has in the group, which systemd does not see.
+            ///
+            /// Blocks until the kernel says that nothing is left or until the deadline. It needs systemd only where that
+            /// keeps no link to the run (slices) or the kernel cannot do it. A retry is safe, and kills what is left.
+            /// After [`Error::Timeout`] with [`Stage::Verify`](crate::Stage::Verify) all have been sent the signal, and
+            /// some are left, as in an uninterruptible wait; before that stage, nothing is sure to have been sent. Errors:
+            /// [`Error::Superseded`] where the name has since been taken by another run, which is left alone;
+            /// [`Error::NoSuchUnit`] where the run was over already; otherwise as [`Self::kill`], and [`Error::System`]
+            /// where a file cannot be read.
+            ///
+            /// ```no_run
+            /// use std::time::Duration;
+            /// use unitwait::{Manager, Scope};
+            ///
+            /// let manager = Manager::system()?;
+            /// let child = std::process::Command::new("make").arg("-j").spawn().expect("make starts");
+            /// let scope = Scope::new("build.scope").pid(child.id());
+            /// let active = manager.create_scope(&scope, Duration::from_secs(5))?;
+            /// active.kill_all(Duration::from_secs(5))?;
+            /// assert!(active.processes()?.is_empty());
+            /// # Ok::<(), unitwait::Error>(())
+            /// ```
+            pub fn kill_all(&self, deadline: impl Into<Deadline>) -> Result<()> {
+                self.0.kill_all(deadline.into())
+            }
+
+            /// Freezes all of this run's processes, and returns when the kernel says that they are frozen: none of them
+            /// runs until [`Self::thaw`], not even to take a signal other than SIGKILL. The caller's own process, too,
+            /// where it is one of them: it then returns when another has thawed it. Freezing a frozen unit changes
+            /// nothing. A newer systemd does not stop a frozen unit (257; 252 does); [`Self::kill_all`] ends it as it is.
+            ///
+            /// Blocks until systemd has answered, which it does when all are frozen, and the kernel says so, too
+            /// (`cgroup.events`), or until the deadline. After [`Error::Timeout`] with [`Stage::Call`](crate::Stage::Call)
+            /// it may yet be frozen; a retry is safe, and so is [`Self::thaw`]. Errors as
+            /// [`Self::stop`], and [`Error::Unsupported`] where systemd or the layout cannot: systemd freezes by cgroup
+            /// v2 alone, and so not in hybrid or legacy mode, and on 252 no slice in which one of the units cannot be
+            /// frozen. [`Error::Dbus`] where the unit has a job, or another's thawing is under way.
+            ///
+            /// Source: `org.freedesktop.systemd1(5)`, `FreezeUnit()`.
+            ///
+            /// ```no_run
+            /// use std::time::Duration;
+            /// use unitwait::{Manager, Scope};
+            ///
+            /// let manager = Manager::system()?;
+            /// let child = std::process::Command::new("sleep").arg("60").spawn().expect("sleep starts");
+            /// let active = manager.create_scope(&Scope::new("nap.scope").pid(child.id()), Duration::from_secs(5))?;
+            /// active.freeze(Duration::from_secs(5))?;
+            /// active.thaw(Duration::from_secs(5))?;
+            /// # Ok::<(), unitwait::Error>(())
+            /// ```
+            pub fn freeze(&self, deadline: impl Into<Deadline>) -> Result<()> {
+                self.0.set_frozen(true, deadline.into())
+            }
+
+            /// Thaws this run's processes, and returns when the kernel says that they run. Thawing a unit that runs
+            /// changes nothing. Otherwise as [`Self::freeze`]; [`Error::Unsupported`] also where a slice above it is
+            /// frozen.
+            ///
+            /// ```no_run
+            /// use std::time::Duration;
+            /// use unitwait::{Manager, Slice};
+            ///
+            /// let manager = Manager::system()?;
+            /// let active = manager.create_slice(&Slice::new("jobs.slice"), Duration::from_secs(5))?;
+            /// active.freeze(Duration::from_secs(5))?;
+            /// active.thaw(Duration::from_secs(5))?;
+            /// # Ok::<(), unitwait::Error>(())
+            /// ```
+            pub fn thaw(&self, deadline: impl Into<Deadline>) -> Result<()> {
+                self.0.set_frozen(false, deadline.into())
             }
         }
     };

@@ -2,10 +2,15 @@
 
 mod active;
 mod adopt;
+mod attach;
 mod audit;
 mod builder;
+mod empty;
+mod freeze;
+mod kill;
 mod record;
 mod request;
+mod run;
 mod set;
 mod ticket;
 mod wait;

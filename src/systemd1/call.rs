@@ -57,6 +57,8 @@ pub(crate) enum Call {
     ResetFailed { unit: String },
     CancelJob(JobId),
     Attach { unit: String, pids: Vec<u32> },
+    RunAttach { path: String, interface: String, subgroup: String, pids: Vec<u32> },
+    UnitFreezer { path: String, freeze: bool },
     ListUnits { patterns: Vec<String> },
     Get { path: String, interface: String, name: String },
     GetAll { path: String, interface: String },
@@ -100,6 +102,10 @@ impl Call {
             Call::Attach { unit, pids } => {
                 manager_method("AttachProcessesToUnit").append3(unit.as_str(), "", pids.as_slice())
             }
+            Call::RunAttach { path, interface, subgroup, pids } => {
+                method(path, interface, "AttachProcesses").append2(subgroup.as_str(), pids.as_slice())
+            }
+            Call::UnitFreezer { path, freeze } => method(path, UNIT, if *freeze { "Freeze" } else { "Thaw" }),
             Call::ListUnits { patterns } => {
                 manager_method("ListUnitsByPatterns").append2(Vec::<String>::new(), patterns.as_slice())
             }

@@ -16,6 +16,7 @@ pub use property::Property;
 pub use request::{KillWhom, OnExists};
 pub use resource::DevicePolicy;
 pub use scope::Scope;
+pub(crate) use scope::check_pid;
 pub use slice::Slice;
 pub use update::Update;
 pub use value::Value;

@@ -226,7 +226,7 @@ pub(super) fn check_policy(verify: bool, require_limits: bool) -> Result<()> {
     Ok(())
 }
 
-fn check_pid(pid: i64) -> Result<()> {
+pub(crate) fn check_pid(pid: i64) -> Result<()> {
     let reason = match pid {
         1.. if i32::try_from(pid).is_ok() => return Ok(()),
         1.. => "no process has a number that large",

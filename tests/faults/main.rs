@@ -16,6 +16,7 @@ mod forgeries;
 mod host;
 mod jobs;
 mod leavers;
+mod living;
 mod misbehaviour;
 mod reconnect;
 mod set;

@@ -5,6 +5,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod attach;
+mod empty;
+mod freeze;
+mod kill;
+mod runs;
 mod set;
 mod setters;
 mod wait;
