@@ -92,6 +92,14 @@ impl Create {
         self.state == State::Creating
     }
 
+    pub(crate) fn is_past_its_job(&self) -> bool {
+        let looks = matches!(
+            self.state,
+            State::Inspecting | State::ReadingInvocation | State::InspectingAgain | State::FindingGroup
+        );
+        self.job.is_some() && (looks || matches!(self.state, State::Clearing | State::Releasing))
+    }
+
     pub(crate) fn start(&mut self) -> Step {
         self.attempts += 1;
         self.go(State::Creating, self.create_call())

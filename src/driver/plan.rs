@@ -164,6 +164,18 @@ impl Plan {
         }
     }
 
+    /// Whether it has created what was asked for, and is only looking at it now.
+    pub(crate) fn is_past_its_job(&self) -> bool {
+        matches!(self, Plan::Create(create) if create.is_past_its_job())
+    }
+
+    /// Takes what it has created as it is: nobody waits to be told of limits any more.
+    pub(crate) fn be_content(&mut self) {
+        if let Plan::Create(create) = self {
+            create.require_limits = false;
+        }
+    }
+
     /// Whether the job of a request that nobody waits for any more is to be cancelled: only that of a unit
     /// which this very request was to create. A stop's or start's job may be somebody else's too.
     pub(crate) fn owns_its_job(&self) -> bool {

@@ -36,6 +36,8 @@ pub(crate) struct Wait {
     /// How many references were asked for over this connection.
     references: u32,
     by_subscription: bool,
+    /// Whether its end was told while it was being read, so that what was read may be older.
+    in_doubt: bool,
     seen: RunEnd,
 }
 
@@ -48,6 +50,7 @@ impl Wait {
             state: State::Referring,
             references: 0,
             by_subscription: false,
+            in_doubt: false,
             seen: RunEnd::default(),
         }
     }
@@ -99,6 +102,19 @@ impl Wait {
         Step::Call(Call::GetAll { path: self.run.clone(), interface: String::new() })
     }
 
+    /// Nobody waits any more, and what was asked for last was refused.
+    pub(crate) fn was_refused(&mut self) {
+        if self.state == State::Referring {
+            self.references = self.references.saturating_sub(1);
+        }
+    }
+
+    /// Its end is told while it is being read.
+    pub(crate) fn doubt(&mut self, change: &UnitChange) {
+        self.remember(change);
+        self.in_doubt |= change.is_over();
+    }
+
     /// What gives the references back; `unsent` says that the last one was never asked for.
     pub(crate) fn parting(&self, unsent: bool) -> impl Iterator<Item = Call> + use<> {
         let asked_for = self.references - u32::from(unsent && self.state == State::Referring);
@@ -141,6 +157,9 @@ impl Wait {
         self.remember(change);
         if change.is_over() {
             return self.over();
+        }
+        if std::mem::take(&mut self.in_doubt) {
+            return self.read();
         }
         self.state = State::Following;
         Step::Follow

@@ -44,9 +44,12 @@ impl<T: Send> Slot for TypedSlot<T> {
     }
 
     fn note(&self, stage: Stage, job: Option<JobId>) {
-        log::debug!("{}: {stage}", self.asked);
-        if let Some(job) = job {
-            self.progress.job.store(job.get(), Ordering::Relaxed);
+        match job {
+            Some(job) => {
+                log::debug!("{}: {stage}, job {job}", self.asked);
+                self.progress.job.store(job.get(), Ordering::Relaxed);
+            }
+            None => log::debug!("{}: {stage}", self.asked),
         }
         let at = STAGES.iter().position(|known| *known == stage).unwrap_or_default();
         self.progress.stage.store(u8::try_from(at).unwrap_or_default(), Ordering::Release);

@@ -13,6 +13,8 @@ const MOST_EARLY: usize = 4096;
 #[derive(Debug)]
 struct Awaited {
     lane: Lane,
+    /// Which manager made it, counted by this router.
+    epoch: u64,
     waiters: Vec<RequestId>,
 }
 
@@ -31,6 +33,8 @@ pub(super) struct Jobs {
     early: VecDeque<Early>,
     /// The youngest call that a result was thrown away from.
     lost: u64,
+    /// How often a manager was met: another one may count its jobs anew.
+    epoch: u64,
     /// Those asked for over an earlier connection, whose end is told only to who subscribes.
     inherited: HashSet<JobId>,
 }
@@ -40,7 +44,7 @@ impl Jobs {
     pub(super) fn wait(&mut self, job: JobId, lane: Lane, id: RequestId) {
         let awaited = self.awaited.entry(job).or_insert_with(|| {
             self.under_way[lane as usize] += 1;
-            Awaited { lane, waiters: Vec::new() }
+            Awaited { lane, epoch: self.epoch, waiters: Vec::new() }
         });
         awaited.waiters.push(id);
     }
@@ -63,6 +67,24 @@ impl Jobs {
 
     pub(super) fn waiters(&self, job: JobId) -> &[RequestId] {
         self.awaited.get(&job).map_or(&[], |awaited| &awaited.waiters)
+    }
+
+    /// Another manager, or the same one again: what it says of the jobs of the last may be of jobs of its own.
+    pub(super) fn meet_manager(&mut self) {
+        self.epoch += 1;
+        self.early.clear();
+    }
+
+    /// Whether the manager that is there may have given the job's number to another job.
+    pub(super) fn may_be_anothers(&self, job: JobId) -> bool {
+        self.awaited.get(&job).is_some_and(|awaited| awaited.epoch != self.epoch)
+    }
+
+    /// The job was looked at, and is the one that is waited for.
+    pub(super) fn is_its_own(&mut self, job: JobId) {
+        if let Some(awaited) = self.awaited.get_mut(&job) {
+            awaited.epoch = self.epoch;
+        }
     }
 
     pub(super) fn under_way(&self, lane: Lane) -> usize {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{InFlight, Output, Purpose, ReplyTo, RequestId, Router, relook};
+use super::{InFlight, Output, Purpose, ReplyTo, RequestId, Router, SETTLE, relook};
 use crate::error::{Error, Stage};
 use crate::job::JobId;
 use crate::systemd1::{self, BUS, BusError, Call, Reply};
@@ -159,10 +159,14 @@ impl<R: ReplyTo> Router<R> {
     /// A connection is there; on a bus, it must first introduce itself.
     pub(crate) fn connected(&mut self, now: Instant, direct: bool) {
         self.stats.connections += 1;
+        self.connected = Some(now);
+        self.window = self.most_in_flight;
         if direct {
+            // That it listens is no sign yet that it lets this client in.
             self.link = Link::Direct;
+            self.is_heard = false;
             self.nudge = Some(Nudge { at: now + FIRST_PAUSE, pause: FIRST_PAUSE });
-            self.manager_came(now);
+            self.look_at_all_jobs();
         } else {
             self.link = Link::Greeting;
             let hello = self.push_send(Call::Hello, true);
@@ -181,6 +185,10 @@ impl<R: ReplyTo> Router<R> {
         self.link = Link::Down;
         if self.reached || refusal.passing {
             let absence = self.absence.get_or_insert_with(|| Absence::new(now));
+            if refusal.passing {
+                // Room will come, and until when that is worth waiting for each request says itself.
+                absence.until = now + PATIENCE;
+            }
             if now < absence.until {
                 absence.retry = absence.until.min(now + absence.pause);
                 absence.pause = LONGEST_PAUSE.min(absence.pause * 2);
@@ -223,6 +231,12 @@ impl<R: ReplyTo> Router<R> {
     /// connection.
     pub(crate) fn disconnected(&mut self, now: Instant, reason: &str) {
         let greeting = self.greeting.take();
+        // One that was silent for long is another matter than one that closes at once.
+        let is_young = self.connected.is_some_and(|at| now < at + PATIENCE);
+        let was_shut_out = self.link == Link::Direct && !self.is_heard && is_young;
+        if self.link == Link::Direct && !was_shut_out {
+            self.absence = None;
+        }
         self.link = Link::Down;
         self.nudge = None;
         self.to_look.clear();
@@ -245,6 +259,9 @@ impl<R: ReplyTo> Router<R> {
             let reason = refused.map_or(reason, |error| &error.message).into();
             let (passing, denied) = (is(systemd1::LIMITS_EXCEEDED), is(systemd1::ACCESS_DENIED));
             return self.connect_failed(now, &Refusal { passing, denied, reason });
+        }
+        if was_shut_out {
+            return self.connect_failed(now, &Refusal::new(reason));
         }
         self.absence.get_or_insert_with(|| Absence::new(now));
         self.tell_those_in_line();
@@ -335,10 +352,26 @@ impl<R: ReplyTo> Router<R> {
         let is_back = std::mem::replace(&mut self.reached, true);
         self.listen_as_needed();
         self.keep_rules();
-        self.to_look = self.jobs.ids().into();
-        self.tell_those_in_line();
+        self.look_at_all_jobs();
         if is_back {
             self.look_at_units_again(now);
+        }
+    }
+
+    fn look_at_all_jobs(&mut self) {
+        self.jobs.meet_manager();
+        self.to_look = self.jobs.ids().into_iter().map(Purpose::LookAtJob).collect();
+        self.tell_those_in_line();
+    }
+
+    /// A direct peer has said something, and so has let this client in.
+    pub(super) fn hear_peer(&mut self, now: Instant) {
+        if self.link == Link::Direct && !self.is_heard {
+            self.is_heard = true;
+            self.absence = None;
+            if std::mem::replace(&mut self.reached, true) {
+                self.look_at_units_again(now);
+            }
         }
     }
 
@@ -354,11 +387,13 @@ impl<R: ReplyTo> Router<R> {
     /// Calls that were never answered, and whose requests are long forgotten, take up the window, and the bus's
     /// room for pending replies, for as long as the connection lasts: where they take up all of it, another
     /// connection is the only way to go on.
-    pub(super) fn hang_up_where_clogged(&mut self) {
+    pub(super) fn hang_up_where_clogged(&mut self, now: Instant) {
         let is_followed = |call: &InFlight| match call.purpose {
             Purpose::Request(id, _) => self.requests.contains_key(&id),
             // A look's job may end while the look is on its way, whose answer comes all the same.
-            Purpose::LookAtJob(_) | Purpose::LookAtUnit(_) => true,
+            Purpose::LookAtJob(job) | Purpose::LookAtUnit(job, _) => {
+                !self.jobs.waiters(job).is_empty() || now < call.sent + SETTLE
+            }
         };
         let is_full = !self.line.is_empty() && self.in_flight.len() >= self.window;
         if is_full && !self.in_flight.values().any(is_followed) {
@@ -366,9 +401,32 @@ impl<R: ReplyTo> Router<R> {
         }
     }
 
-    pub(super) fn look_at(&mut self, job: JobId) {
-        if !self.jobs.waiters(job).is_empty() {
-            self.push_call(relook::job_state(job), Purpose::LookAtJob(job));
+    /// A job is to be looked at, once there is room.
+    pub(super) fn look_later(&mut self, job: JobId) {
+        let look = Purpose::LookAtJob(job);
+        if !self.to_look.contains(&look) {
+            self.to_look.push_back(look);
+        }
+    }
+
+    pub(super) fn look(&mut self, now: Instant, look: Purpose) {
+        match look {
+            Purpose::LookAtJob(job) if !self.jobs.waiters(job).is_empty() => {
+                self.push_call(now, relook::job_state(job), look);
+            }
+            Purpose::LookAtUnit(job, id) if self.jobs.waiters(job).contains(&id) => {
+                let call = self.requests.get(&id).and_then(|entry| entry.call.as_ref());
+                match call.and_then(relook::unit_state) {
+                    Some(call) => self.push_call(now, call, look),
+                    None => {
+                        self.jobs.leave(job, id);
+                        self.lose(now, id);
+                    }
+                }
+            }
+            // Who waited for it has left; another who waits is looked after anew.
+            Purpose::LookAtUnit(job, _) if !self.jobs.waiters(job).is_empty() => self.look_later(job),
+            _ => {}
         }
     }
 }

@@ -1,8 +1,9 @@
 //! What comes over the connection: answers, the ends of jobs, and what only pretends to be either.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
-use super::{Lane, Link, Purpose, ReplyTo, RequestId, Router, relook};
+use super::{Entry, Lane, Link, Purpose, ReplyTo, RequestId, Router, relook};
 use crate::driver::plan::Event;
 use crate::error::Stage;
 use crate::job::{JobId, JobResult};
@@ -12,6 +13,7 @@ use crate::unit::Value;
 impl<R: ReplyTo> Router<R> {
     /// A message came in.
     pub(crate) fn incoming(&mut self, now: Instant, message: Incoming) {
+        self.hear_peer(now);
         match message {
             Incoming::Reply(reply) => {
                 // A signal proves nothing: it is sent whether or not the calls were read.
@@ -38,16 +40,19 @@ impl<R: ReplyTo> Router<R> {
             return;
         }
         let Some(call) = self.in_flight.remove(&reply.serial) else { return };
+        if !from_bus {
+            self.widen();
+        }
         match call.purpose {
             Purpose::Request(id, lane) if lane != Lane::Answer && reply.result.is_ok() => {
                 self.on_job_made(now, id, lane, call.number, &reply.result.unwrap_or_default());
             }
             Purpose::Request(id, _) => self.on_answer(now, id, reply.result, from_bus),
-            Purpose::LookAtJob(job) | Purpose::LookAtUnit(job) if from_bus => {
+            Purpose::LookAtJob(job) | Purpose::LookAtUnit(job, _) if from_bus => {
                 self.on_look_not_delivered(job, &reply.result);
             }
-            Purpose::LookAtJob(job) => self.on_job_seen(now, job, reply.result.is_ok()),
-            Purpose::LookAtUnit(job) => self.on_unit_seen(now, job, &reply.result),
+            Purpose::LookAtJob(job) => self.on_job_seen(job, &reply.result),
+            Purpose::LookAtUnit(job, id) => self.on_unit_seen(now, job, id, &reply.result),
         }
         let under_way = self.in_flight.values().filter(|call| call.makes_job());
         self.jobs.forget_early(under_way.map(|call| call.number).min());
@@ -86,7 +91,7 @@ impl<R: ReplyTo> Router<R> {
     fn on_look_not_delivered(&mut self, job: JobId, refusal: &Result<Vec<Value>, BusError>) {
         let full = refusal.as_ref().is_err_and(|error| error.name == systemd1::LIMITS_EXCEEDED);
         if full && self.room_is_to_come() {
-            self.to_look.push_back(job);
+            self.look_later(job);
         }
     }
 
@@ -94,9 +99,18 @@ impl<R: ReplyTo> Router<R> {
     fn room_is_to_come(&mut self) -> bool {
         let some = !self.in_flight.is_empty();
         if some {
-            self.window = self.in_flight.len();
+            (self.window, self.answered) = (self.in_flight.len(), 0);
         }
         some
+    }
+
+    /// Others may have taken up the bus's room for a while: as many good answers as there is room for call for one
+    /// more.
+    fn widen(&mut self) {
+        self.answered += 1;
+        if self.window < self.most_in_flight && self.answered >= self.window {
+            (self.window, self.answered) = (self.window + 1, 0);
+        }
     }
 
     fn on_job_made(&mut self, now: Instant, id: RequestId, lane: Lane, number: u64, values: &[Value]) {
@@ -120,10 +134,10 @@ impl<R: ReplyTo> Router<R> {
         }
         self.jobs.wait(job, lane, id);
         if self.jobs.may_be_lost(number) {
-            self.to_look.push_back(job);
+            self.look_later(job);
         }
         if late {
-            self.cancel_if_ours(id, job);
+            self.cancel_if_ours(id, job, false);
         }
     }
 
@@ -136,31 +150,23 @@ impl<R: ReplyTo> Router<R> {
         if self.in_flight.values().any(super::InFlight::makes_job) {
             self.jobs.remember(removed.clone(), self.calls_sent);
         }
-        if self.is_of_another_unit(&removed) {
-            // A manager that began anew counts its jobs anew, and ours has ended unheard.
-            if !self.to_look.contains(&removed.job) {
-                self.to_look.push_back(removed.job);
+        for id in self.jobs.waiters(removed.job).to_vec() {
+            if self.is_about(&removed, id) {
+                self.jobs.leave(removed.job, id);
+                self.on_job_over(now, id, removed.job, removed.result.clone());
+            } else {
+                // A manager that began anew counts its jobs anew, and this one's has ended unheard.
+                self.look_later(removed.job);
             }
-            return;
         }
-        self.end_job(now, removed.job, |_| Some(removed.result.clone()));
         self.listen_as_needed();
     }
 
-    fn is_of_another_unit(&self, removed: &JobRemoved) -> bool {
-        let mut waiters = self.jobs.waiters(removed.job).iter().filter_map(|id| self.requests.get(id));
-        waiters.any(|entry| entry.created_unit().is_some_and(|unit| unit != removed.unit))
-    }
-
-    /// Ends a job for all who wait for it, each told what it means for its own call.
-    fn end_job(&mut self, now: Instant, job: JobId, result: impl Fn(&systemd1::Call) -> Option<JobResult>) {
-        for id in self.jobs.take(job) {
-            let call = self.requests.get(&id).and_then(|entry| entry.call.as_ref());
-            match call.and_then(&result) {
-                Some(result) => self.on_job_over(now, id, job, result),
-                None => self.lose(now, id),
-            }
-        }
+    /// Whether the job that was removed is the one that a request waits for, and not another of its number.
+    fn is_about(&self, removed: &JobRemoved, id: RequestId) -> bool {
+        let Some(entry) = self.requests.get(&id) else { return true };
+        let asked = entry.unit().filter(|_| self.jobs.may_be_anothers(removed.job));
+        entry.created_unit().or(asked).is_none_or(|unit| unit == removed.unit)
     }
 
     fn on_job_over(&mut self, now: Instant, id: RequestId, job: JobId, result: JobResult) {
@@ -179,26 +185,55 @@ impl<R: ReplyTo> Router<R> {
         }
     }
 
-    /// A job that is still there will be heard of; one that is not has ended unheard, so its unit is asked.
-    fn on_job_seen(&mut self, now: Instant, job: JobId, is_there: bool) {
-        let Some(&first) = self.jobs.waiters(job).first() else { return };
-        if is_there {
-            for id in self.jobs.waiters(job).to_vec() {
-                if self.requests.get(&id).is_some_and(|entry| entry.reply.is_none()) {
-                    self.cancel_if_ours(id, job);
-                }
-            }
-            return;
+    /// A job that is still there will be heard of; one that is not has ended unheard, so its unit is asked. Under one
+    /// number two managers' jobs may be waited for.
+    fn on_job_seen(&mut self, job: JobId, seen: &Result<Vec<Value>, BusError>) {
+        let is_its_own = |entry: &Entry<R>| match (seen, &entry.call, entry.unit()) {
+            (Ok(read), Some(call), Some(unit)) => relook::is_job_of(call, unit, read),
+            _ => false,
+        };
+        let (own, over): (Vec<RequestId>, Vec<RequestId>) =
+            self.jobs.waiters(job).iter().partition(|id| self.requests.get(id).is_some_and(is_its_own));
+        if over.is_empty() {
+            self.jobs.is_its_own(job);
         }
-        let call = self.requests.get(&first).and_then(|entry| relook::unit_state(entry.call.as_ref()?));
-        match call {
-            Some(call) => self.push_call(call, Purpose::LookAtUnit(job)),
-            None => self.end_job(now, job, |_| None),
+        for id in own {
+            if self.requests.get(&id).is_some_and(|entry| entry.reply.is_none()) {
+                self.cancel_if_ours(id, job, true);
+            }
+        }
+        let mut units = BTreeSet::new();
+        for id in over {
+            let unit = self.requests.get(&id).and_then(Entry::unit).map(String::from);
+            if units.insert(unit) {
+                self.to_look.push_back(Purpose::LookAtUnit(job, id));
+            }
         }
     }
 
-    fn on_unit_seen(&mut self, now: Instant, job: JobId, state: &Result<Vec<Value>, BusError>) {
-        self.end_job(now, job, |call| relook::conclusion(call, state));
+    /// What a unit has come to decides for all who wait for a job of that unit.
+    fn on_unit_seen(
+        &mut self,
+        now: Instant,
+        job: JobId,
+        asker: RequestId,
+        state: &Result<Vec<Value>, BusError>,
+    ) {
+        let unit = self.requests.get(&asker).and_then(Entry::unit).map(String::from);
+        if unit.is_none() && !self.jobs.waiters(job).is_empty() {
+            self.look_later(job);
+        }
+        for id in self.jobs.waiters(job).to_vec() {
+            let Some(entry) = self.requests.get(&id).filter(|entry| entry.unit() == unit.as_deref()) else {
+                continue;
+            };
+            let result = entry.call.as_ref().and_then(|call| relook::conclusion(call, state));
+            self.jobs.leave(job, id);
+            match result {
+                Some(result) => self.on_job_over(now, id, job, result),
+                None => self.lose(now, id),
+            }
+        }
         self.listen_as_needed();
     }
 }

@@ -35,6 +35,10 @@ pub(crate) use watches::{WatchId, Watcher};
 /// How long what a late request left behind is followed before it is forgotten.
 pub(crate) const SETTLE: Duration = Duration::from_secs(60);
 
+/// How long a late creation's call is followed that systemd has not answered: it may be silent for as long as that,
+/// and then create what nobody waits for any more.
+pub(crate) const UNANSWERED: Duration = Duration::from_secs(600);
+
 /// A request's number in one router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct RequestId(pub u64);
@@ -86,6 +90,11 @@ struct Entry<R> {
 }
 
 impl<R> Entry<R> {
+    /// The unit that was asked for.
+    fn unit(&self) -> Option<&str> {
+        self.plan.asked().unit.as_deref()
+    }
+
     /// The unit by whose name the end of its job is told. Only a created unit's is sure to be the name that was
     /// asked for: that of any other may be an alias.
     fn created_unit(&self) -> Option<&str> {
@@ -102,14 +111,15 @@ enum Purpose {
     Request(RequestId, Lane),
     /// Whether a job is still there.
     LookAtJob(JobId),
-    /// What its unit has come to, where it is not.
-    LookAtUnit(JobId),
+    /// What the unit of a request that waits for it has come to, where it is not.
+    LookAtUnit(JobId, RequestId),
 }
 
 /// A call that is on its way, with the owner of the manager's name when it was sent.
 #[derive(Debug)]
 struct InFlight {
     number: u64,
+    sent: Instant,
     purpose: Purpose,
     owner: Option<String>,
 }
@@ -127,6 +137,10 @@ pub(crate) struct Router<R> {
     greeting: Option<Greeting>,
     absence: Option<Absence>,
     nudge: Option<Nudge>,
+    /// When the connection was made.
+    connected: Option<Instant>,
+    /// Whether the direct peer has said anything over this connection.
+    is_heard: bool,
     /// Whether a manager has answered to this router before, so that its absence is likely to end.
     reached: bool,
     subscribed: bool,
@@ -134,11 +148,15 @@ pub(crate) struct Router<R> {
     /// References to give back once the manager is there to take them.
     owed: Vec<Call>,
     window: usize,
+    most_in_flight: usize,
+    /// Good answers since the window was last changed.
+    answered: usize,
     line: Line,
     requests: HashMap<RequestId, Entry<R>>,
     in_flight: HashMap<u32, InFlight>,
     jobs: Jobs,
-    to_look: VecDeque<JobId>,
+    /// The looks that are due.
+    to_look: VecDeque<Purpose>,
     timers: BTreeSet<(Instant, RequestId)>,
     next_serial: u32,
     calls_sent: u64,
@@ -155,11 +173,15 @@ impl<R: ReplyTo> Router<R> {
             greeting: None,
             absence: None,
             nudge: None,
+            connected: None,
+            is_heard: false,
             reached: false,
             subscribed: false,
             watches: Watches::default(),
             owed: Vec::new(),
             window: window.max(1),
+            most_in_flight: window.max(1),
+            answered: 0,
             line: Line::default(),
             requests: HashMap::new(),
             in_flight: HashMap::new(),
@@ -246,7 +268,7 @@ impl<R: ReplyTo> Router<R> {
         self.lose_hope(now);
         self.nudge(now);
         self.send_what_fits(now);
-        self.hang_up_where_clogged();
+        self.hang_up_where_clogged(now);
     }
 
     fn expire(&mut self, now: Instant, id: RequestId) {
@@ -254,7 +276,9 @@ impl<R: ReplyTo> Router<R> {
         if entry.reply.is_none() {
             return self.forget(id);
         }
-        let (stage, job) = (entry.stage, entry.job);
+        let (stage, job, came_late) = (entry.stage, entry.job, entry.plan.is_past_its_job());
+        let creates = entry.plan.owns_its_job();
+        log::info!("{}: the deadline came first: {stage}{}", entry.plan.asked(), told(job));
         let error = Error::Timeout {
             asked: entry.plan.asked().clone(),
             stage,
@@ -263,13 +287,25 @@ impl<R: ReplyTo> Router<R> {
         };
         self.answer(now, id, Err(error));
         match (stage, job) {
+            _ if came_late => self.note_late(now, id),
+            (Stage::Call, _) if creates => self.settle_until(now + UNANSWERED, id),
             (Stage::Call, _) => self.settle_until(now + SETTLE, id),
             (Stage::Job, Some(job)) => {
-                self.cancel_if_ours(id, job);
+                self.cancel_if_ours(id, job, false);
                 self.settle_until(now + SETTLE, id);
             }
             _ => self.forget(id),
         }
+    }
+
+    /// What was to be created is there, too late for its caller; the rest of the steps may still clear it away.
+    fn note_late(&mut self, now: Instant, id: RequestId) {
+        self.stats.late += 1;
+        if let Some(entry) = self.requests.get_mut(&id) {
+            entry.settling = true;
+            entry.plan.be_content();
+        }
+        self.settle_until(now + SETTLE, id);
     }
 
     fn settle_until(&mut self, until: Instant, id: RequestId) {
@@ -281,17 +317,27 @@ impl<R: ReplyTo> Router<R> {
     }
 
     /// Cancels a late create's own job, unless somebody else waits for it too.
-    fn cancel_if_ours(&mut self, id: RequestId, job: JobId) {
+    fn cancel_if_ours(&mut self, id: RequestId, job: JobId, was_seen: bool) {
         let ours = self.requests.get(&id).is_some_and(|entry| entry.plan.owns_its_job());
         let waits = |id: &RequestId| self.requests.get(id).is_some_and(|entry| entry.reply.is_some());
-        if ours && self.link.is_up() && !self.jobs.waiters(job).iter().any(waits) {
-            self.push_send(Call::CancelJob(job), false);
+        if !ours || !self.link.is_up() || self.jobs.waiters(job).iter().any(waits) {
+            return;
         }
+        if self.jobs.may_be_anothers(job) && !was_seen {
+            // The look that is due says whether the number is still this job's.
+            self.look_later(job);
+            return;
+        }
+        log::info!("job {job} is cancelled, for nobody waits for it any more");
+        self.push_send(Call::CancelJob(job), false);
     }
 
     fn advance(&mut self, now: Instant, id: RequestId, event: Event) {
         let Some(entry) = self.requests.get_mut(&id) else { return };
         if entry.reply.is_none() && !entry.settling {
+            if let (Event::Refused(_), Some(wait)) = (&event, entry.plan.as_wait()) {
+                wait.was_refused();
+            }
             return self.forget(id);
         }
         let since = now.saturating_duration_since(entry.marked);
@@ -340,8 +386,8 @@ impl<R: ReplyTo> Router<R> {
     fn send_what_fits(&mut self, now: Instant) {
         while self.manager_is_there() && self.in_flight.len() < self.window {
             self.expect_word(now);
-            if let Some(job) = self.to_look.pop_front() {
-                self.look_at(job);
+            if let Some(look) = self.to_look.pop_front() {
+                self.look(now, look);
                 continue;
             }
             let room = Lane::ALL.map(|lane| self.has_room(lane));
@@ -360,20 +406,24 @@ impl<R: ReplyTo> Router<R> {
     fn send(&mut self, now: Instant, id: RequestId) {
         let Some(entry) = self.requests.get_mut(&id) else { return };
         entry.place = None;
+        if entry.reply.is_some() && entry.deadline <= now {
+            // Its caller may have told itself already that nothing was sent.
+            return self.expire(now, id);
+        }
         entry.times.queued += now.saturating_duration_since(entry.marked);
         entry.marked = now;
         let Some(call) = entry.call.clone() else { return };
         entry.half_way |= !call.may_be_repeated();
         let purpose = Purpose::Request(id, Lane::of(&call));
-        self.push_call(call, purpose);
+        self.push_call(now, call, purpose);
         self.reach(id, Stage::Call);
     }
 
-    fn push_call(&mut self, call: Call, purpose: Purpose) {
+    fn push_call(&mut self, now: Instant, call: Call, purpose: Purpose) {
         let owner = self.link.owner().map(String::from);
         let serial = self.push_send(call, true);
         self.calls_sent += 1;
-        self.in_flight.insert(serial, InFlight { number: self.calls_sent, purpose, owner });
+        self.in_flight.insert(serial, InFlight { number: self.calls_sent, sent: now, purpose, owner });
     }
 
     fn push_send(&mut self, call: Call, wants_reply: bool) -> u32 {
@@ -422,6 +472,10 @@ impl<R: ReplyTo> Router<R> {
             self.listen_as_needed();
         }
     }
+}
+
+fn told(job: Option<JobId>) -> String {
+    job.map_or_else(String::new, |job| format!(", job {job}"))
 }
 
 #[cfg(test)]

@@ -4,14 +4,33 @@
 //! A job asked for over an earlier connection goes on, but its JobRemoved is sent to a new connection only if
 //! that has subscribed; and one that ended in between is told to nobody.
 
-use crate::driver::plan::{get_state, property, says_run_is_over};
+use crate::driver::plan::{dictionary, get_state, property, says_run_is_over};
 use crate::job::{JobId, JobResult};
 use crate::systemd1::{self, BusError, Call, Verb};
 use crate::unit::Value;
 
-/// Asks whether a job is still there.
+/// Asks whether a job is still there, and whose it is.
 pub(super) fn job_state(job: JobId) -> Call {
-    Call::Get { path: job.object_path(), interface: systemd1::JOB.into(), name: "State".into() }
+    Call::GetAll { path: job.object_path(), interface: systemd1::JOB.into() }
+}
+
+/// Whether the job that was read is what a call about this unit has made: a manager that began anew counts its jobs
+/// anew. Source: `org.freedesktop.systemd1(5)`, "Job Objects".
+pub(super) fn is_job_of(call: &Call, unit: &str, read: &[Value]) -> bool {
+    let Some(job) = dictionary(read) else { return false };
+    let kind = job.get("JobType").and_then(Value::as_str).unwrap_or_default();
+    let of_unit = job.get("Unit").and_then(|unit| unit.items().first()?.as_str());
+    // A restart is a start once the unit is down.
+    let kinds: &[&str] = match call {
+        Call::StartTransient { .. } => &["start"],
+        Call::UnitJob { verb, .. } | Call::RunJob { verb, .. } => match verb {
+            Verb::Start => &["start", "verify-active"],
+            Verb::Stop => &["stop"],
+            Verb::Restart => &["restart", "start", "try-restart"],
+        },
+        _ => &[],
+    };
+    of_unit == Some(unit) && kinds.contains(&kind)
 }
 
 /// Asks for the state of the unit that a call was about.

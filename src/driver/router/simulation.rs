@@ -20,6 +20,7 @@ enum Event {
     Exit(u8),
     Forge(usize, u32),
     ChangeOwner,
+    BeginAnew,
     Disconnect,
     Connect(bool),
     Pass(u64),
@@ -56,6 +57,7 @@ impl Nature {
             58..78 => Event::EndJob(at, self.rng.u32(..10) < 8, self.way(&[Way::Twice, Way::Lost])),
             78..82 => Event::Forge(at, self.rng.u32(..40)),
             82..84 if faults > 0 => Event::ChangeOwner,
+            84..86 if faults > 0 && at == 0 => Event::BeginAnew,
             84..86 if faults > 0 => Event::Disconnect,
             84..86 => Event::Exit(self.rng.u8(..6)),
             86..90 => Event::Connect(self.rng.u32(..100) >= faults),
@@ -65,16 +67,24 @@ impl Nature {
     }
 }
 
-fn life(seed: u64) -> (usize, Vec<Event>) {
+/// What a life is lived in: the window, and whether there is no bus between.
+#[derive(Clone, Copy, Debug)]
+struct Setting {
+    window: usize,
+    direct: bool,
+}
+
+fn life(seed: u64) -> (Setting, Vec<Event>) {
     let mut rng = fastrand::Rng::with_seed(seed);
     let (window, length) = (rng.usize(1..6), rng.usize(1..2 * LIFE));
     let faults = [0, 5, 20, 50][rng.usize(..4)];
     let mut nature = Nature { rng, faults, callers: 0 };
-    (window, (0..length).map(|_| nature.event()).collect())
+    let setting = Setting { window, direct: seed % 4 == 3 };
+    (setting, (0..length).map(|_| nature.event()).collect())
 }
 
-fn live(window: usize, events: &[Event]) {
-    let mut world = World::new(window);
+fn live(setting: Setting, events: &[Event]) {
+    let mut world = World::with(setting.window, setting.direct);
     for event in events {
         match *event {
             Event::Submit(ask, unit, wait) => drop(world.submit(ask, &world::unit(unit), wait)),
@@ -84,6 +94,7 @@ fn live(window: usize, events: &[Event]) {
             Event::Exit(unit) => world.exit(&world::unit(unit)),
             Event::Forge(what, number) => world.forge(what, number),
             Event::ChangeOwner => world.change_owner(),
+            Event::BeginAnew => world.begin_anew(),
             Event::Disconnect => world.disconnect(),
             Event::Connect(well) => world.connect(well),
             Event::Pass(millis) => world.pass(millis),
@@ -93,14 +104,14 @@ fn live(window: usize, events: &[Event]) {
     world.settle();
 }
 
-fn fails(window: usize, events: &[Event]) -> Option<String> {
-    let failure = catch_unwind(AssertUnwindSafe(|| live(window, events))).err()?;
+fn fails(setting: Setting, events: &[Event]) -> Option<String> {
+    let failure = catch_unwind(AssertUnwindSafe(|| live(setting, events))).err()?;
     let text = failure.downcast_ref::<String>().cloned();
     Some(text.or_else(|| failure.downcast_ref::<&str>().map(|text| text.to_string())).unwrap_or_default())
 }
 
 /// Leaves out all that is not needed to fail, in ever smaller pieces.
-fn shortest(window: usize, mut events: Vec<Event>) -> Vec<Event> {
+fn shortest(setting: Setting, mut events: Vec<Event>) -> Vec<Event> {
     let mut piece = events.len().div_ceil(2);
     loop {
         let before = events.len();
@@ -108,7 +119,7 @@ fn shortest(window: usize, mut events: Vec<Event>) -> Vec<Event> {
         while at < events.len() {
             let mut fewer = events.clone();
             fewer.drain(at..events.len().min(at + piece));
-            if fails(window, &fewer).is_some() {
+            if fails(setting, &fewer).is_some() {
                 events = fewer;
             } else {
                 at += piece;
@@ -134,10 +145,10 @@ fn simulation_of_every_order_from_a_seed() {
     set_hook(Box::new(|_| ()));
     let (mut steps, mut lives, mut failure) = (0, 0, None);
     for seed in one.unwrap_or(0).. {
-        let (window, events) = life(seed);
-        if fails(window, &events).is_some() {
-            let events = shortest(window, events);
-            failure = fails(window, &events).map(|why| (seed, window, events, why));
+        let (setting, events) = life(seed);
+        if fails(setting, &events).is_some() {
+            let events = shortest(setting, events);
+            failure = fails(setting, &events).map(|why| (seed, setting, events, why));
             break;
         }
         steps += events.len() as u64;
@@ -147,9 +158,9 @@ fn simulation_of_every_order_from_a_seed() {
         }
     }
     set_hook(hook);
-    if let Some((seed, window, events, why)) = failure {
+    if let Some((seed, setting, events, why)) = failure {
         panic!(
-            "{why}\nwindow {window}, shortest trace:\n{events:#?}\n\
+            "{why}\n{setting:?}, shortest trace:\n{events:#?}\n\
              replay: UNITWAIT_SEED={seed} cargo test --lib simulation"
         );
     }

@@ -304,9 +304,11 @@ impl<R: ReplyTo> Router<R> {
 
     fn tell_followers(&mut self, now: Instant, path: &str, change: &UnitChange) {
         for id in self.watches.followers(path) {
-            // One that is reading is about to learn of this, and of what comes after.
-            if self.requests.get(&id).is_some_and(|entry| entry.stage == Stage::Wait) {
+            let Some(entry) = self.requests.get_mut(&id) else { continue };
+            if entry.stage == Stage::Wait {
                 self.advance(now, id, Event::Changed(change.clone()));
+            } else if let Some(wait) = entry.plan.as_wait() {
+                wait.doubt(change);
             }
         }
     }
