@@ -27,6 +27,7 @@ mod error;
 mod job;
 mod manager;
 mod pattern;
+mod sys;
 mod systemd1;
 mod unit;
 

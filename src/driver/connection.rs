@@ -41,6 +41,10 @@ impl Connection {
         self.0.read_write(Some(Duration::ZERO)).is_ok() && self.0.is_connected()
     }
 
+    pub(crate) fn is_alive(&self) -> bool {
+        self.0.is_connected()
+    }
+
     /// The next message that has come in.
     pub(crate) fn next(&self) -> Option<Message> {
         self.0.pop_message()

@@ -3,7 +3,7 @@
 //! It alone owns the connection and the table of jobs, holds no lock, and never waits for a caller. Idle, it
 //! does not wake at all.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,12 +12,13 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::Slot;
 use super::connection::{Connecting, Connection};
+use super::fork::Inside;
 use super::plan::Plan;
 use super::router::{Output, Refusal, ReplyTo, RequestId, Router, WatchId, Watcher};
 use super::stats::Stats;
 use super::wake::Wake;
-use crate::cgroup;
 use crate::systemd1::Incoming;
+use crate::{cgroup, sys};
 
 /// How many commands are taken in one turn: callers who ask without a pause hold up no answer and no deadline.
 const TURN: usize = 256;
@@ -80,6 +81,15 @@ impl EventLoop {
             self.router.tick(Instant::now());
             self.connect_if_due();
             self.carry_out();
+            self.see_whether_it_lives();
+        }
+    }
+
+    /// libdbus may end a connection while it writes; its descriptor is then another's, and must not be waited for.
+    fn see_whether_it_lives(&mut self) {
+        while self.connection.as_ref().is_some_and(|connection| !connection.is_alive()) {
+            self.lose_connection();
+            self.carry_out();
         }
     }
 
@@ -94,7 +104,7 @@ impl EventLoop {
             if !interest.write || left.is_zero() || !connection.pump() {
                 return;
             }
-            let mut fds = [PollFd::new(borrow(interest.fd), PollFlags::POLLOUT)];
+            let mut fds = [PollFd::new(sys::borrow(connection, interest.fd), PollFlags::POLLOUT)];
             let _ = poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO));
         }
     }
@@ -114,7 +124,7 @@ impl EventLoop {
             let mut flags = PollFlags::empty();
             flags.set(PollFlags::POLLIN, interest.read);
             flags.set(PollFlags::POLLOUT, interest.write);
-            fds.push(PollFd::new(borrow(interest.fd), flags));
+            fds.push(PollFd::new(sys::borrow(connection, interest.fd), flags));
         }
         // An interrupted poll is one that woke early; the loop looks at everything anyway.
         let _ = poll(&mut fds, timeout);
@@ -154,12 +164,14 @@ impl EventLoop {
             }
         }
         if let Some(connection) = &self.connection {
+            let inside = Inside::enter();
             let alive = connection.pump();
             while let Some(message) = connection.next() {
                 if let Some(incoming) = Incoming::parse(&message) {
                     self.router.incoming(Instant::now(), incoming);
                 }
             }
+            drop(inside);
             if !alive {
                 self.lose_connection();
             }
@@ -181,7 +193,9 @@ impl EventLoop {
     }
 
     fn lose_connection(&mut self) {
+        let inside = Inside::enter();
         self.connection = None;
+        drop(inside);
         log::warn!("the connection to {} has ended", self.endpoint.address);
         let reason = "the connection was closed before it was ready; authentication may have been refused";
         self.router.disconnected(Instant::now(), reason);
@@ -193,8 +207,11 @@ impl EventLoop {
                 Output::Send { serial, call, wants_reply } => {
                     let Some(connection) = &self.connection else { continue };
                     log::trace!("{call:?} as {serial}");
+                    let inside = Inside::enter();
                     let message = call.to_message(serial, self.endpoint.direct);
-                    if connection.send(message, wants_reply).is_err() {
+                    let sent = connection.send(message, wants_reply);
+                    drop(inside);
+                    if sent.is_err() {
                         self.lose_connection();
                     }
                 }
@@ -207,14 +224,4 @@ impl EventLoop {
             }
         }
     }
-}
-
-#[allow(
-    unsafe_code,
-    reason = "libdbus lends its socket as a number; poll(2) wants it as a borrowed descriptor"
-)]
-fn borrow<'a>(fd: std::os::fd::RawFd) -> BorrowedFd<'a> {
-    // SAFETY: the number comes from the connection's own watch, and only this thread, which holds the connection
-    // for as long as the borrow lasts, can close it.
-    unsafe { BorrowedFd::borrow_raw(fd) }
 }

@@ -3,6 +3,7 @@
 mod connection;
 mod create;
 mod event_loop;
+mod fork;
 mod optional;
 mod plan;
 mod router;
@@ -12,18 +13,19 @@ mod stats;
 mod wait;
 mod wake;
 
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{RecvTimeoutError, SendTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bounded};
 
 pub(crate) use create::{Create, pids_property};
 pub(crate) use event_loop::Endpoint;
 use event_loop::{Command, EventLoop};
+use fork::Here;
 pub use plan::Outcome;
 pub(crate) use plan::{Created, Plan, Success, dictionary};
 pub use router::UnitEvent;
@@ -39,6 +41,9 @@ use crate::job::JobId;
 /// How many commands may lie between the callers and the thread, which takes them all at each turn.
 const COMMANDS: usize = 1024;
 
+/// For how long the drop of the last handle waits for the thread's end.
+const PARTING: Duration = Duration::from_secs(1);
+
 /// Where one answer goes. Filling it must not block: a channel of capacity one whose receiver may be gone.
 pub(crate) trait Slot: Send {
     fn fill(self: Box<Self>, answer: Answer);
@@ -47,51 +52,61 @@ pub(crate) trait Slot: Send {
 
 /// The callers' end of the driver.
 pub(crate) struct Driver {
+    /// `None` only while it is being dropped.
+    parts: Option<Parts>,
+    here: Here,
+}
+
+struct Parts {
     commands: Sender<Command>,
     wake: Arc<Wake>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: JoinHandle<()>,
+    /// Closed by the thread's end.
+    ended: Receiver<()>,
     next: AtomicU64,
     /// Requests whose deadline had passed before the thread could be told of them.
     never_sent: AtomicU64,
-    pid: u32,
 }
 
 impl Driver {
     /// Starts the thread. It connects when the first request needs it.
     pub(crate) fn start(endpoint: Endpoint, window: usize, name: &str) -> Result<Driver> {
         let system = |doing| move |source| Error::System { doing, source };
+        let here = Here::now();
         let wake = Arc::new(Wake::new().map_err(system("make an eventfd"))?);
         let (commands, receiver) = bounded(COMMANDS);
+        let (alive, ended) = bounded(0);
         let event_loop = EventLoop::new(endpoint, window, receiver, Arc::clone(&wake));
         // A panic drops the loop, and with it every waiting caller's channel: each is told so at once.
         let run = move || {
+            let _alive: Sender<()> = alive;
             if catch_unwind(AssertUnwindSafe(|| event_loop.run())).is_err() {
                 log::error!("the dbus thread panicked; its manager is closed");
             }
         };
         let spawned = signals::without(|| thread::Builder::new().name(name.into()).spawn(run));
-        let thread = Mutex::new(Some(spawned.map_err(system("start the dbus thread"))?));
+        let thread = spawned.map_err(system("start the dbus thread"))?;
         let (next, never_sent) = (AtomicU64::new(1), AtomicU64::new(0));
-        Ok(Driver { commands, wake, thread, next, never_sent, pid: process::id() })
+        Ok(Driver { parts: Some(Parts { commands, wake, thread, ended, next, never_sent }), here })
     }
 
     /// Hands a request over. Blocks only while the way to the thread is full, and never past the deadline.
     pub(crate) fn submit(&self, plan: Plan, deadline: Instant, reply: Box<dyn Slot>) -> Result<RequestId> {
-        self.check_process()?;
-        let id = RequestId(self.next.fetch_add(1, Ordering::Relaxed));
+        let parts = self.parts()?;
+        let id = RequestId(parts.next.fetch_add(1, Ordering::Relaxed));
         let asked = plan.asked().clone();
         let begun = Instant::now();
         let timeout = |waited| {
-            self.never_sent.fetch_add(1, Ordering::Relaxed);
+            parts.never_sent.fetch_add(1, Ordering::Relaxed);
             Error::Timeout { asked, stage: Stage::Queued, job: None, waited }
         };
         if deadline <= begun {
             return Err(timeout(Duration::ZERO));
         }
         let command = Command::Submit { id, plan: Box::new(plan), deadline, reply };
-        match self.commands.send_deadline(command, deadline) {
+        match parts.commands.send_deadline(command, deadline) {
             Ok(()) => {
-                self.wake.ring();
+                parts.wake.ring();
                 Ok(id)
             }
             Err(SendTimeoutError::Timeout(_)) => Err(timeout(begun.elapsed())),
@@ -101,51 +116,58 @@ impl Driver {
 
     /// Tells the thread of a watcher. Blocks only while the way to the thread is full, and never past the deadline.
     pub(crate) fn watch(&self, watcher: Box<dyn Watcher>, deadline: Instant) -> Result<WatchId> {
-        self.check_process()?;
-        let id = WatchId(self.next.fetch_add(1, Ordering::Relaxed));
-        self.commands.send_deadline(Command::Watch(id, watcher), deadline).map_err(|_| closed())?;
-        self.wake.ring();
+        let parts = self.parts()?;
+        let id = WatchId(parts.next.fetch_add(1, Ordering::Relaxed));
+        parts.commands.send_deadline(Command::Watch(id, watcher), deadline).map_err(|_| closed())?;
+        parts.wake.ring();
         Ok(id)
     }
 
     /// Tells the thread that a watcher has gone. Where the way to it is full, the thread finds that out by itself.
     pub(crate) fn unwatch(&self, id: WatchId) {
-        if self.check_process().is_ok() && self.commands.try_send(Command::Unwatch(id)).is_ok() {
-            self.wake.ring();
-        }
+        self.tell(Command::Unwatch(id));
     }
 
     /// Tells the thread that a request's caller waits no longer.
     pub(crate) fn abandon(&self, id: RequestId) {
-        if self.check_process().is_ok() && self.commands.try_send(Command::Abandon(id)).is_ok() {
-            self.wake.ring();
+        self.tell(Command::Abandon(id));
+    }
+
+    fn tell(&self, command: Command) {
+        let Ok(parts) = self.parts() else { return };
+        if parts.commands.try_send(command).is_ok() {
+            parts.wake.ring();
         }
     }
 
     /// Reads the counters; blocks for at most `wait`.
     pub(crate) fn stats(&self, wait: Duration) -> Result<Stats> {
-        self.check_process()?;
+        let parts = self.parts()?;
         let (to, stats) = bounded(1);
         let late = || {
             let asked = Asked::new(Operation::Stats, None);
             Error::Timeout { asked, stage: Stage::Queued, job: None, waited: wait }
         };
-        self.commands.send_timeout(Command::Stats(to), wait).map_err(|error| match error {
+        parts.commands.send_timeout(Command::Stats(to), wait).map_err(|error| match error {
             SendTimeoutError::Timeout(_) => late(),
             SendTimeoutError::Disconnected(_) => closed(),
         })?;
-        self.wake.ring();
+        parts.wake.ring();
         let mut stats: Stats = stats.recv_timeout(wait).map_err(|error| match error {
             RecvTimeoutError::Timeout => late(),
             RecvTimeoutError::Disconnected => closed(),
         })?;
-        stats.timed_out += self.never_sent.load(Ordering::Relaxed);
+        stats.timed_out += parts.never_sent.load(Ordering::Relaxed);
         Ok(stats)
     }
 
     /// After a fork, the child has no thread and shares the parent's socket: it must leave both alone.
+    fn parts(&self) -> Result<&Parts> {
+        self.parts.as_ref().filter(|_| Here::now() == self.here).ok_or(Error::Forked)
+    }
+
     pub(crate) fn check_process(&self) -> Result<()> {
-        if process::id() == self.pid { Ok(()) } else { Err(Error::Forked) }
+        self.parts().map(drop)
     }
 }
 
@@ -155,17 +177,21 @@ pub(crate) fn closed() -> Error {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        if process::id() != self.pid {
+        let Some(parts) = self.parts.take() else { return };
+        if Here::now() != self.here {
+            // Even to let go of it is to touch it: the thread's handle would detach whatever thread has its place now.
+            return mem::forget(parts);
+        }
+        let Parts { commands, wake, thread, ended, .. } = parts;
+        let closing = commands.send_timeout(Command::Close, Duration::from_millis(100));
+        wake.ring();
+        // An answer that nobody took may hold the last handle, and is then dropped by the thread itself.
+        if thread.thread().id() == thread::current().id() || closing.is_err() && !thread.is_finished() {
             return;
         }
-        let closing = self.commands.send_timeout(Command::Close, Duration::from_millis(100));
-        self.wake.ring();
-        let thread = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        // An answer that nobody took may hold the last handle, and is then dropped by the thread itself.
-        if let Some(thread) = thread.filter(|thread| thread.thread().id() != thread::current().id()) {
-            if closing.is_ok() || thread.is_finished() {
-                let _ = thread.join();
-            }
+        // Whatever holds the thread up (the host program's own logger, say) is not to hold up the caller.
+        if ended.recv_timeout(PARTING) != Err(RecvTimeoutError::Timeout) {
+            let _ = thread.join();
         }
     }
 }

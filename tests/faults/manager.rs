@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, select, unbounded};
-use dbus::arg::Variant;
+use dbus::arg::{RefArg, Variant};
 use dbus::{Message, MessageType};
 
 use crate::bus::Bus;
@@ -74,6 +74,15 @@ impl Call {
     /// Answers a property read with a text.
     pub fn text(&self, text: &str) {
         self.answer(|reply| reply.append1(Variant(text)));
+    }
+
+    /// Answers a look at a job: it is there, and of this unit.
+    pub fn is_job_of(&self, unit: &str, kind: &str) {
+        let path = dbus::Path::from(format!("{MANAGER_PATH}/unit/{}", path_of(unit)));
+        let unit: Box<dyn RefArg> = Box::new((unit.to_string(), path));
+        let kind: Box<dyn RefArg> = Box::new(kind.to_string());
+        let job = HashMap::from([("Unit", Variant(unit)), ("JobType", Variant(kind))]);
+        self.answer(|reply| reply.append1(job));
     }
 
     /// Says that a job of the call's unit is over.

@@ -53,7 +53,7 @@ fn a_job_removed_of_another_unit_or_of_no_known_form_is_not_taken_for_the_end() 
         world.script.next("StartTransientUnit").job(7);
         // A manager that was restarted counts anew: it is asked, and has (in this tale) our job still.
         world.script.job_removed(7, "other.scope", "done");
-        world.script.next("Get").text("running");
+        world.script.next("GetAll").is_job_of("mine.scope", "start");
         let garbled = [
             signal("JobRemoved"),
             signal("JobRemoved").append1("7"),
@@ -91,7 +91,7 @@ fn the_end_of_another_units_job_of_the_same_number_makes_the_units_own_state_dec
                     call.job(7);
                 }
                 world.script.job_removed(7, "other.scope", "done");
-                let look = world.script.next("Get");
+                let look = world.script.next("GetAll");
                 look.error("org.freedesktop.DBus.Error.UnknownObject", "no such job");
                 let result = ticket.wait(Deadline::Default);
                 assert_eq!(result.is_ok(), good, "{state}: {result:?}");
@@ -224,7 +224,7 @@ fn an_end_that_drowned_in_a_flood_before_the_answer_is_found_out_all_the_same() 
             world.script.job_removed(10_000 + job, "stranger.scope", "failed");
         }
         call.job(7);
-        world.script.next("Get").error("org.freedesktop.DBus.Error.UnknownObject", "no such job");
+        world.script.next("GetAll").error("org.freedesktop.DBus.Error.UnknownObject", "no such job");
         ticket.wait(Deadline::Default).unwrap();
     });
 }

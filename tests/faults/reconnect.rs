@@ -44,7 +44,7 @@ impl World {
         if let Place::Bus(_) = self.place {
             self.script.next("Subscribe");
         }
-        self.script.next("Get")
+        self.script.next("GetAll")
     }
 
     fn assert_unsubscribed(&self) {
@@ -116,7 +116,7 @@ fn a_job_that_is_still_there_after_the_connection_broke_is_waited_for() {
         world.break_the_connection();
         let look = world.next_look();
         assert_eq!(look.path, "/org/freedesktop/systemd1/job/7");
-        look.text("running");
+        look.is_job_of("a.scope", "start");
         world.round_trip();
         assert!(create.try_wait().is_none());
         world.script.job_removed(7, "a.scope", "done");
@@ -181,7 +181,7 @@ fn a_late_creates_job_that_outlived_the_connection_is_still_cancelled() {
             world.script.next("CancelJob");
         }
         world.break_the_connection();
-        world.next_look().text("waiting");
+        world.next_look().is_job_of("a.scope", "start");
         assert_eq!(world.script.next("CancelJob").number(), 7);
         world.script.job_removed(7, "a.scope", "canceled");
         world.assert_unsubscribed();
@@ -260,9 +260,9 @@ fn after_the_name_changed_hands_only_the_new_owner_is_believed() {
             old.release_name();
             new.take_name();
         }
-        let look = new.next("Get");
+        let look = new.next("GetAll");
         assert_eq!(look.path, "/org/freedesktop/systemd1/job/7");
-        look.text("running");
+        look.is_job_of("a.scope", "stop");
         // Its answer to what it was asked is still its own to give; the end of a job is not.
         second.job(8);
         let mut lie = job_removed(7, "a.scope", "done");
@@ -315,7 +315,7 @@ fn a_bus_with_little_room_keeps_no_job_from_being_looked_at_again() {
     world.bring_the_bus_back_with(|script| script.set_state("a.scope", "inactive"));
     world.script.next("Subscribe");
     let serving = world.script.serve(|call| match call.member.as_str() {
-        "Get" => call.error(UNKNOWN_OBJECT, "no such job"),
+        "GetAll" => call.error(UNKNOWN_OBJECT, "no such job"),
         other => assert_eq!(other, "Unsubscribe"),
     });
     for stop in stops {
@@ -349,14 +349,18 @@ fn keep(ledger: &Mutex<Ledger>, call: &Call, job: u32) {
                 }
             }
         }
-        "Get" => match call.path.rsplit_once("/job/") {
-            Some((_, job)) if ledger.jobs.contains_key(&job.parse().unwrap()) => call.text("running"),
-            Some(_) => call.error(UNKNOWN_OBJECT, "no such job"),
-            None => {
-                let active = ledger.done.iter().any(|unit| call.path.ends_with(&path_of(unit)));
-                call.text(if active { "active" } else { "inactive" });
+        "GetAll" => {
+            let job =
+                call.path.rsplit_once("/job/").and_then(|(_, job)| ledger.jobs.get(&job.parse().unwrap()));
+            match job {
+                Some(unit) => call.is_job_of(unit, "start"),
+                None => call.error(UNKNOWN_OBJECT, "no such job"),
             }
-        },
+        }
+        "Get" => {
+            let active = ledger.done.iter().any(|unit| call.path.ends_with(&path_of(unit)));
+            call.text(if active { "active" } else { "inactive" });
+        }
         "CancelJob" => {
             if let Some(unit) = ledger.jobs.remove(&call.number()) {
                 call.job_removed(call.number(), &unit, "canceled");
@@ -410,4 +414,37 @@ fn while_the_bus_comes_and_goes_every_caller_has_one_answer_and_every_success_is
     let succeeded: u32 = callers.into_iter().map(|caller| caller.join().unwrap()).sum();
     assert!(succeeded > 50, "{succeeded}");
     assert!(world.stats().connections > 10);
+}
+
+/// A manager that was replaced, and not only reexecuted, counts its jobs anew.
+#[test]
+fn a_job_of_the_same_number_in_a_manager_that_began_anew_is_not_taken_for_ones_own() {
+    World::both(|mut world| {
+        let start = world.manager.submit(&UnitJob::start("a.service"), LONG).unwrap();
+        world.script.next("StartUnit").job(7);
+        let late = world.manager.submit(&scope("b.scope"), LONG).unwrap();
+        world.script.next("StartTransientUnit").job(8);
+        world.round_trip();
+        world.break_the_connection();
+        late.wait(Duration::ZERO).unwrap_err();
+        world.script.set_state("a.service", "inactive");
+        world.script.set_state("b.scope", "inactive");
+        // The numbers are other units' now, whose jobs end well.
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&cancelled);
+        let serving = world.script.serve(move |call| match call.member.as_str() {
+            "GetAll" => {
+                let number = call.path.rsplit_once("/job/").and_then(|(_, number)| number.parse().ok());
+                call.is_job_of("other.service", "start");
+                call.job_removed(number.expect("a job is looked at"), "other.service", "done");
+            }
+            "CancelJob" => seen.store(true, Ordering::SeqCst),
+            _ => {}
+        });
+        let error = start.wait(Deadline::Default).expect_err("it is not active");
+        assert!(matches!(error, Error::Disconnected { .. }), "{error:?}");
+        world.settle();
+        assert!(!cancelled.load(Ordering::SeqCst), "somebody else's job");
+        drop(serving);
+    });
 }

@@ -310,8 +310,11 @@ impl<R: ReplyTo> Router<R> {
         let came = new.is_some();
         *owner = new;
         if came {
+            if self.subscribed {
+                // The same one reexecuted, which knows its subscribers, or one that begins anew.
+                self.push_send(Call::Subscribe, false);
+            }
             self.manager_came(now);
-            self.subscribe_again();
         } else if self.reached {
             self.absence.get_or_insert_with(|| Absence::new(now));
         }

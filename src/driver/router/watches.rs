@@ -179,13 +179,6 @@ impl<R: ReplyTo> Router<R> {
         }
     }
 
-    /// Another manager has the name: the same one reexecuted, which knows its subscribers, or one that begins anew.
-    pub(super) fn subscribe_again(&mut self) {
-        if self.subscribed {
-            self.push_send(Call::Subscribe, false);
-        }
-    }
-
     /// What was arranged over a connection that is gone.
     pub(super) fn stop_listening(&mut self, now: Instant) {
         self.subscribed = false;
