@@ -34,7 +34,12 @@ fn look_around_in_the_child(world: World, inherited: unitwait::Ticket<unitwait::
     if !forked(inherited.wait(Deadline::Default).map(drop)) {
         return 6;
     }
-    let World { manager, script, place } = world;
+    let World { mut manager, script, place } = world;
+    // The child's own takes the inherited one's place, and is the one that is dropped in the end.
+    match place.builder().open(LONG) {
+        Ok(own) => manager = own,
+        Err(_) => return 7,
+    }
     drop(manager);
     // To drop these would end the parent's connections and its bus.
     std::mem::forget((script, place));
@@ -67,6 +72,38 @@ fn after_a_fork_the_childs_use_is_refused_and_the_parents_goes_on() {
         assert_eq!(pending.wait(Deadline::Default).unwrap().id.get(), 7);
         assert_eq!(inherited.wait(Deadline::Default).unwrap().id.get(), 6);
         assert_eq!(world.stats().connections, 1);
+    });
+}
+
+/// Whatever the threads of the parent are at in the moment of the fork, a child can open a manager of its own.
+#[test]
+#[allow(unsafe_code, reason = "fork without exec is what is tested")]
+fn a_child_of_a_busy_parent_can_open_its_own() {
+    alone(|| {
+        let world = World::on_bus();
+        let over = AtomicBool::new(false);
+        thread::scope(|threads| {
+            for _ in 0..2 {
+                threads.spawn(|| {
+                    while !over.load(Ordering::SeqCst) {
+                        world.round_trip();
+                    }
+                });
+            }
+            let _end = Raise(&over);
+            for number in 0..200 {
+                // SAFETY: the child uses nothing but a manager of its own, which is what is to be shown to work.
+                let child = match unsafe { fork() }.unwrap() {
+                    ForkResult::Child => {
+                        let opened = world.builder().open(LONG / 3).is_ok();
+                        // SAFETY: ends the child with nothing of the parent's run at its exit.
+                        unsafe { libc::_exit(i32::from(!opened)) }
+                    }
+                    ForkResult::Parent { child } => child,
+                };
+                assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)), "fork {number}");
+            }
+        });
     });
 }
 

@@ -51,6 +51,14 @@ impl Listener {
     pub fn open(&self, deadline: Duration) -> Result<Manager, Error> {
         by(deadline, || Manager::builder().at(self.address()).open(deadline))
     }
+
+    /// As a bus, and as the manager itself.
+    fn open_both_ways(&self, deadline: Duration, check: impl Fn(Result<Manager, Error>)) {
+        for direct in [false, true] {
+            let builder = Manager::builder().at(self.address()).direct(direct);
+            check(by(deadline, || builder.open(deadline)));
+        }
+    }
 }
 
 /// Accepts, and never says a word.
@@ -92,19 +100,19 @@ fn refused_authentication_is_told_at_once() {
             let _ = stream.write_all(b"REJECTED EXTERNAL\r\n");
         }
     });
-    assert_refused(by(Duration::ZERO, || refusing.open(LONG)));
+    by(Duration::ZERO, || refusing.open_both_ways(LONG, assert_refused));
 }
 
 #[test]
 fn a_socket_that_accepts_and_says_nothing_costs_no_more_than_the_deadline() {
     let silence = Silence::new();
-    assert_too_late(silence.0.open(SHORT));
+    silence.0.open_both_ways(SHORT, assert_too_late);
 }
 
 #[test]
 fn a_socket_that_closes_at_once_is_told_at_once() {
     let closing = Listener::new(|stream, _| drop(stream));
-    assert_refused(by(Duration::ZERO, || closing.open(LONG)));
+    by(Duration::ZERO, || closing.open_both_ways(LONG, assert_refused));
 }
 
 #[test]

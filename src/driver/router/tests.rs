@@ -266,6 +266,21 @@ fn a_flood_of_strangers_jobs_loses_no_result() {
 }
 
 #[test]
+fn a_direct_peer_that_closes_at_once_is_not_run_after() {
+    let mut world = World::with(8, true);
+    world.disconnect();
+    world.submit(Ask::Read, "u1.scope", 4_000);
+    let before = world.router.stats().connections;
+    for _ in 0..2_000 {
+        world.connect(true);
+        world.disconnect();
+        world.pass(1);
+    }
+    let tries = world.router.stats().connections - before;
+    assert!((3..20).contains(&tries), "{tries} in two seconds");
+}
+
+#[test]
 fn a_direct_peer_that_lets_a_call_lie_is_nudged_until_it_answers() {
     let mut router: Router<world::Caller> = Router::new("test:", 8);
     let mut now = Instant::now();
