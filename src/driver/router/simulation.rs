@@ -44,8 +44,16 @@ impl Nature {
         match self.rng.u32(..100) {
             0..24 => {
                 self.callers += 1;
-                let asks =
-                    [Ask::Create, Ask::Create, Ask::Stop, Ask::Stop, Ask::Replace, Ask::Read, Ask::Wait];
+                let asks = [
+                    Ask::Create,
+                    Ask::Create,
+                    Ask::Stop,
+                    Ask::Stop,
+                    Ask::Replace,
+                    Ask::Read,
+                    Ask::Wait,
+                    Ask::Start,
+                ];
                 let ask = asks[self.rng.usize(..asks.len())];
                 Event::Submit(ask, self.rng.u8(..6), self.rng.u64(..300))
             }
@@ -57,7 +65,7 @@ impl Nature {
             58..78 => Event::EndJob(at, self.rng.u32(..10) < 8, self.way(&[Way::Twice, Way::Lost])),
             78..82 => Event::Forge(at, self.rng.u32(..40)),
             82..84 if faults > 0 => Event::ChangeOwner,
-            84..86 if faults > 0 && at == 0 => Event::BeginAnew,
+            84..86 if faults > 0 && at < 3 => Event::BeginAnew,
             84..86 if faults > 0 => Event::Disconnect,
             84..86 => Event::Exit(self.rng.u8(..6)),
             86..90 => Event::Connect(self.rng.u32(..100) >= faults),

@@ -31,6 +31,7 @@ pub(super) enum Ask {
     Stop,
     Read,
     Wait,
+    Start,
 }
 
 /// How a message to the router fares on its way.
@@ -63,6 +64,8 @@ struct Asker {
 struct Job {
     unit: String,
     starts: bool,
+    /// The connection over which it was last asked for: that one hears of its end unasked.
+    connection: u32,
 }
 
 /// What a manager knows.
@@ -88,14 +91,15 @@ struct Systemd {
 }
 
 impl Systemd {
-    fn job_for(&mut self, unit: &str, starts: bool) -> JobId {
-        let known = self.jobs.iter().find(|(_, job)| job.unit == unit && job.starts == starts);
-        if let Some((&id, _)) = known {
+    fn job_for(&mut self, unit: &str, starts: bool, connection: u32) -> JobId {
+        let mut known = self.jobs.iter_mut().filter(|(_, job)| job.unit == unit && job.starts == starts);
+        if let Some((&id, job)) = known.next() {
+            job.connection = connection;
             return id;
         }
         self.last_job += 1;
         let id = JobId::new(self.last_job);
-        self.jobs.insert(id, Job { unit: unit.into(), starts });
+        self.jobs.insert(id, Job { unit: unit.into(), starts, connection });
         id
     }
 
@@ -123,6 +127,7 @@ pub(super) struct World {
     lies: u32,
     /// Whether there is no bus between.
     direct: bool,
+    connection: u32,
     /// The last call of each caller, and the calls whose answers arrived.
     last_calls: BTreeMap<u64, u32>,
     answered: BTreeSet<u32>,
@@ -155,6 +160,7 @@ impl World {
             changed: BTreeSet::new(),
             lies: 0,
             direct,
+            connection: 0,
             last_calls: BTreeMap::new(),
             answered: BTreeSet::new(),
             owner: Some(":1.0".into()),
@@ -287,14 +293,27 @@ impl World {
             Call::StartTransient { unit, .. } => {
                 let taken = self.systemd.active.contains_key(unit)
                     || self.systemd.jobs.values().any(|job| job.unit == *unit);
-                if taken { refuse("systemd1.UnitExists") } else { made(self.systemd.job_for(unit, true)) }
+                if taken {
+                    refuse("systemd1.UnitExists")
+                } else {
+                    made(self.systemd.job_for(unit, true, self.connection))
+                }
+            }
+            Call::UnitJob { verb: Verb::Start, unit, .. } => {
+                let is_known = self.systemd.state(unit) == "active"
+                    || self.systemd.jobs.values().any(|job| job.unit == *unit && job.starts);
+                if is_known {
+                    made(self.systemd.job_for(unit, true, self.connection))
+                } else {
+                    refuse("systemd1.NoSuchUnit")
+                }
             }
             Call::UnitJob { unit, .. } if self.systemd.state(unit) == "active" => {
-                made(self.systemd.job_for(unit, false))
+                made(self.systemd.job_for(unit, false, self.connection))
             }
             Call::UnitJob { .. } => refuse("systemd1.NoSuchUnit"),
             Call::RunJob { path, .. } => match self.unit_at(path) {
-                Some(unit) => made(self.systemd.job_for(&unit, false)),
+                Some(unit) => made(self.systemd.job_for(&unit, false, self.connection)),
                 None => refuse("systemd1.NoUnitForInvocationID"),
             },
             Call::RunRef { .. } if self.direct => refuse("DBus.Error.InvalidArgs"),
@@ -385,13 +404,19 @@ impl World {
         let Some(job) = self.systemd.jobs.remove(&id) else { return };
         let result = if well { JobResult::Done } else { JobResult::Failed };
         self.systemd.ended.push((id, job.unit.clone(), result.clone()));
-        if well && job.starts {
+        let is_active = self.systemd.active.contains_key(&job.unit);
+        if well && job.starts && is_active {
+            // Nothing is to be done.
+        } else if well && job.starts {
             self.systemd.runs += 1;
             self.systemd.active.insert(job.unit.clone(), self.systemd.runs);
         } else if well {
             self.end_run(&job.unit);
         }
-        if self.router.link.is_up() && way != Way::Lost {
+        let hears = job.connection == self.connection || self.subscribed || self.direct;
+        let is_awaited = self.router.link.is_up() && !self.router.jobs.waiters(id).is_empty();
+        assert!(hears || !is_awaited, "it waits for job {id}, of which it would not hear");
+        if self.router.link.is_up() && way != Way::Lost && hears {
             self.systemd.heard.insert((id, job.unit.clone()));
             if way == Way::Twice {
                 self.removed(id, &job.unit, result.clone(), self.sender());
@@ -517,6 +542,7 @@ impl World {
             return;
         }
         if well {
+            self.connection += 1;
             self.router.connected(self.now, self.direct);
         } else {
             self.router.connect_failed(self.now, &Refusal::new("refused"));
@@ -583,6 +609,10 @@ impl World {
             Call::CancelJob(job) => {
                 let at = self.systemd.jobs.keys().position(|known| *known == job);
                 assert!(at.is_none_or(|_| self.systemd.jobs[&job].starts), "a stop was cancelled");
+                let is_waited_for =
+                    |id: &RequestId| self.router.requests.get(id).is_some_and(|entry| entry.reply.is_some());
+                let somebody = self.router.jobs.waiters(job).iter().any(is_waited_for);
+                assert!(!somebody, "a job is cancelled for which somebody waits");
                 if let Some(at) = at {
                     self.end_job(at, false);
                 }
@@ -659,7 +689,7 @@ impl World {
                 assert!(self.losses > 0, "nothing was lost, and yet: {result:?}");
             }
             Err(Error::UnitExists { .. }) => assert!(matches!(asker.ask, Ask::Create | Ask::Replace)),
-            Err(Error::NoSuchUnit { .. }) => assert_eq!(asker.ask, Ask::Stop),
+            Err(Error::NoSuchUnit { .. }) => assert!(matches!(asker.ask, Ask::Stop | Ask::Start)),
             Err(Error::AccessDenied { .. } | Error::Dbus { .. } | Error::Protocol { .. }) => {
                 assert!(self.lies > 0, "nothing was refused, and yet: {result:?}");
             }
@@ -746,6 +776,10 @@ fn variant(text: &str) -> Value {
 fn plan(ask: Ask, unit: &str, run: u64) -> Plan {
     let single = |operation, call| Plan::Single { asked: Asked::new(operation, Some(unit)), call };
     match ask {
+        Ask::Start => {
+            let (verb, unit) = (Verb::Start, unit.to_string());
+            single(Operation::Start, Call::UnitJob { verb, unit, mode: JobMode::Replace })
+        }
         Ask::Stop => {
             let (verb, unit) = (Verb::Stop, unit.to_string());
             single(Operation::Stop, Call::UnitJob { verb, unit, mode: JobMode::Replace })
