@@ -659,9 +659,15 @@ impl World {
             ended(job, Some(&JobResult::Done)) || (unheard && as_wanted)
         };
         match &result {
-            Ok(Success::Job(job)) => assert!(done(job), "a false success"),
+            Ok(Success::Job(job)) => {
+                assert!(done(job), "a false success: {asker:?}, {result:?}, {:?}", self.systemd)
+            }
             Ok(Success::Created(created)) => {
-                assert!(created.job.as_ref().is_some_and(done), "a false success");
+                assert!(
+                    created.job.as_ref().is_some_and(done),
+                    "a false success: {asker:?}, {result:?}, {:?}",
+                    self.systemd
+                );
             }
             Ok(Success::Answer(_)) => assert_eq!(asker.ask, Ask::Read),
             Ok(Success::Ended(_)) => {
