@@ -37,8 +37,8 @@ pub use driver::{Outcome, Stats, UnitEvent};
 pub use error::{Asked, Error, Operation, Result, Stage};
 pub use job::{InvocationId, JobId, JobMode, JobResult, StageTimes};
 pub use manager::{
-    ActiveScope, ActiveSlice, Audit, Builder, Ended, Ending, FinishedJob, Manager, Request, Ticket, UnitJob,
-    UnitStatus, Updated, Watch,
+    ActiveScope, ActiveSlice, Audit, Builder, Ended, Ending, FinishedJob, Manager, Request, ScopeGuard,
+    Ticket, UnitJob, UnitStatus, Updated, Watch,
 };
 pub use unit::{DevicePolicy, KillWhom, OnExists, Property, Scope, Slice, Update, Value};
 

@@ -39,8 +39,7 @@ const OOM_WAIT: Duration = Duration::from_millis(100);
 
 /// A watch over one control group and all below it. What it has seen it keeps after the group is gone.
 ///
-/// Wait with [`Vigil::wait`], or poll(2) on [`Vigil::poll_fds`] until [`Vigil::next_look`], and then
-/// [`Vigil::look`]; until then it knows nothing new.
+/// It knows nothing new but by [`Vigil::wait`] or [`Vigil::look`].
 #[derive(Debug)]
 pub(crate) struct Vigil {
     subtree: Subtree,
@@ -60,7 +59,6 @@ impl Vigil {
     }
 
     /// Opens one that knows of OOM kills, too, where the group's memory is accounted for.
-    #[allow(dead_code, reason = "for the wait for a unit's end with its result")]
     pub(crate) fn open_with_oom(layout: &CgroupLayout, control_group: &str) -> io::Result<Option<Vigil>> {
         // The memory's group first: the one that is opened last vouches for it, being removed first.
         let legacy = layout.legacy_path("memory", control_group);
@@ -98,7 +96,6 @@ impl Vigil {
 
     /// How many processes of the group the kernel's OOM killer has killed, over all its time. In v1 those of a group
     /// below it are not counted.
-    #[allow(dead_code, reason = "for the wait for a unit's end with its result")]
     pub(crate) fn oom_kills(&self) -> u64 {
         self.oom_kills
     }
@@ -110,7 +107,7 @@ impl Vigil {
     }
 
     /// When to look though nothing was told.
-    #[allow(dead_code, reason = "for the wait for a unit's end with its result")]
+    #[cfg(test)]
     pub(crate) fn next_look(&self) -> Option<Instant> {
         self.next_look
     }

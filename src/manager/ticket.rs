@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 
 use crate::deadline::Deadline;
-use crate::driver::{self, Answer, Driver, RequestId, Slot, Success};
+use crate::driver::{self, Answer, Driver, RequestId, Slot, Success, Wake};
 use crate::error::{Asked, Error, Result, Stage};
 use crate::job::{JobId, StageTimes};
 
@@ -33,11 +33,22 @@ pub(super) struct TypedSlot<T> {
     to: Sender<Result<T>>,
     finish: Finish<T>,
     progress: Arc<Progress>,
+    bell: Bell,
+}
+
+/// Rings when the answer is in its channel, or never will be: for a caller who waits with poll(2).
+pub(super) struct Bell(Option<Arc<Wake>>);
+
+impl Drop for Bell {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|bell| bell.ring());
+    }
 }
 
 impl<T: Send> Slot for TypedSlot<T> {
     fn fill(self: Box<Self>, answer: Answer) {
-        let TypedSlot { to, finish, .. } = *self;
+        // The bell goes last.
+        let TypedSlot { to, finish, bell: _bell, .. } = *self;
         let Answer { result, times } = answer;
         // A caller that has gone away takes its answer with it.
         let _ = to.try_send(result.and_then(|success| finish(success, times)));
@@ -80,11 +91,23 @@ impl<T: Send + 'static> Ticket<T> {
         deadline: Instant,
         finish: Finish<T>,
     ) -> Result<Ticket<T>> {
+        Ticket::submit_with(driver, plan, deadline, finish, None)
+    }
+
+    /// Has the bell rung once there is an answer.
+    pub(super) fn submit_with(
+        driver: &Arc<Driver>,
+        plan: driver::Plan,
+        deadline: Instant,
+        finish: Finish<T>,
+        bell: Option<Arc<Wake>>,
+    ) -> Result<Ticket<T>> {
         let begun = Instant::now();
         let (to, answer) = bounded(1);
         let progress = Arc::new(Progress::default());
         let asked = plan.asked().clone();
-        let slot = TypedSlot { asked: asked.clone(), to, finish, progress: Arc::clone(&progress) };
+        let (bell, noted) = (Bell(bell), Arc::clone(&progress));
+        let slot = TypedSlot { asked: asked.clone(), to, finish, progress: noted, bell };
         let id = driver.submit(plan, deadline, Box::new(slot))?;
         Ok(Ticket { driver: Arc::clone(driver), id, asked, begun, deadline, answer, progress })
     }

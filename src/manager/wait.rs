@@ -1,14 +1,17 @@
 //! The end of a run, and how it came about.
 
 use std::fmt;
-use std::time::Instant;
+use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use super::active::Active;
 use super::request::unexpected;
-use super::ticket::Finish;
+use super::run::{Until, unreadable};
+use super::ticket::{Finish, Ticket};
+use crate::cgroup::Vigil;
 use crate::deadline::Deadline;
-use crate::driver::{Plan, RunEnd, Success, Wait};
-use crate::error::{Asked, Operation, Result};
+use crate::driver::{Plan, RunEnd, Success, Wait, Wake};
+use crate::error::{Asked, Error, Operation, Result};
 
 /// How a run ended.
 ///
@@ -41,7 +44,8 @@ pub enum Ending {
     Exited,
     /// It was stopped by request, anybody's.
     Stopped,
-    /// The kernel killed processes of it for want of memory.
+    /// The kernel killed processes of it for want of memory: systemd says so, or the kernel's own counter did while
+    /// this was waited for (cgroup v1: not that of groups below the unit's).
     OomKilled,
     /// It ran, or took to stop, longer than `RuntimeMaxSec=` or `TimeoutStopSec=` allow.
     TimedOut,
@@ -77,12 +81,27 @@ impl Ended {
 
 impl Active {
     pub(super) fn wait(&self, deadline: Deadline) -> Result<Ended> {
-        let deadline = deadline.instant(Instant::now(), self.manager.0.default_timeout);
         let asked = Asked::new(Operation::Wait, Some(&self.unit));
+        let until = Until::new(&self.manager, asked.clone(), deadline)?;
         let Some(invocation) = self.invocation else { return Ok(Ended::new(RunEnd::default(), false)) };
-        let wait = Wait::new(asked.clone(), &self.unit, invocation.object_path());
-        let end = self.manager.ask(Plan::Wait(Box::new(wait)), deadline.into(), finish_wait(asked))?;
-        Ok(Ended::new(end, false))
+        // Before systemd is asked, for it removes the group, and what the kernel has counted, when the run ends.
+        let mut vigil = self.watch(&until, Vigil::open_with_oom)?;
+        let bell =
+            Arc::new(Wake::new().map_err(|source| Error::System { doing: "make an eventfd", source })?);
+        let plan = Plan::Wait(Box::new(Wait::new(asked.clone(), &self.unit, invocation.object_path())));
+        let (driver, finish) = (&self.manager.0.driver, finish_wait(asked));
+        let ticket = Ticket::submit_with(driver, plan, until.at, finish, Some(Arc::clone(&bell)))?;
+        while let Some(vigil) = vigil.as_mut().filter(|vigil| !vigil.is_empty()) {
+            if let Some(end) = ticket.try_wait() {
+                return Ok(Ended::new(end?, vigil.oom_kills() > 0));
+            }
+            if until.is_over() {
+                break;
+            }
+            vigil.wait(until.at, &[bell.as_fd()]).map_err(unreadable)?;
+        }
+        let end = ticket.wait(Deadline::Default).map_err(|error| until.in_all(error))?;
+        Ok(Ended::new(end, vigil.is_some_and(|vigil| vigil.oom_kills() > 0)))
     }
 }
 

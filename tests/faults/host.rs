@@ -37,7 +37,7 @@ fn look_around_in_the_child(world: World, inherited: unitwait::Ticket<unitwait::
     let World { mut manager, script, place } = world;
     // The child's own takes the inherited one's place, and is the one that is dropped in the end.
     match place.builder().open(LONG) {
-        Ok(own) => manager = own,
+        Ok(own) => drop(std::mem::replace(&mut manager, own)),
         Err(_) => return 7,
     }
     drop(manager);

@@ -6,8 +6,10 @@
 mod support;
 
 mod attach;
+mod batch;
 mod empty;
 mod freeze;
+mod guard;
 mod kill;
 mod runs;
 mod set;

@@ -1,11 +1,13 @@
 //! The end of a run is told when it comes, with how it came about, and costs nobody else anything.
 
+use std::io::Write;
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use unitwait::{ActiveScope, Ending, KillWhom, Manager, Scope, Stage};
 
-use crate::support::{AT_ONCE, LONG, Sleeper, eventually, manager, name, state};
+use crate::support::{AT_ONCE, LONG, Sleeper, eventually, hybrid, manager, name, state};
 
 fn create(manager: &Manager, scope: Scope, sleeper: &Sleeper) -> ActiveScope {
     manager.create_scope(&scope.pid(sleeper.pid()), LONG).expect("the scope is created")
@@ -97,4 +99,34 @@ fn a_hundred_waiters_of_one_run_are_all_told_and_leave_no_reference() {
         let known = manager.list_units(&[active.unit()], LONG).expect("the list comes");
         known.is_empty()
     });
+}
+
+/// A process that takes all the memory it can get, once it is told to.
+fn glutton() -> Child {
+    let script = "read go; exec tail /dev/zero";
+    let mut command = Command::new("sh");
+    command.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("sh starts")
+}
+
+#[test]
+fn a_run_that_the_kernel_killed_for_want_of_memory_is_told_as_such() {
+    let manager = manager();
+    let mut child = glutton();
+    let scope = Scope::new(name("oom")).pid(child.id()).memory_max(16 << 20);
+    let active = manager.create_scope(&scope, LONG).expect("the scope is created");
+    if !active.limit_gaps().is_empty() {
+        assert!(!hybrid(), "cgroup v1 has its memory controller here: {:?}", active.limit_gaps());
+        println!("NO MEMORY CONTROLLER in this layout: nobody can be killed for want of memory");
+        child.kill().expect("it lives");
+        assert_eq!(active.wait(LONG).expect("the end is told").ending, Ending::Exited);
+        return drop(child.wait());
+    }
+    let ended = thread::scope(|threads| {
+        let waiter = threads.spawn(|| active.wait(LONG));
+        eventually("the wait is under way", || manager.stats().is_ok_and(|stats| stats.requests > 0));
+        drop(child.stdin.take().map(|mut to| to.write_all(b"go\n")));
+        waiter.join().expect("no panic")
+    });
+    drop(child.wait());
+    assert_eq!(ended.expect("the end is told").ending, Ending::OomKilled);
 }
