@@ -5,12 +5,17 @@
 
 #[path = "hostile/away.rs"]
 mod away;
+#[path = "support/elsewhere.rs"]
+#[allow(dead_code, reason = "each test target uses a part of it")]
+mod elsewhere;
 #[path = "hostile/forged.rs"]
 mod forged;
 #[path = "hostile/forger.rs"]
 mod forger;
 #[path = "hostile/living.rs"]
 mod living;
+#[path = "hostile/recycled.rs"]
+mod recycled;
 #[path = "hostile/sandbox.rs"]
 mod sandbox;
 #[path = "hostile/stopped.rs"]

@@ -1,9 +1,11 @@
 //! A process as the caller named it: its start time tells it from a later one with the same number.
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use super::file;
+use crate::sys;
 
 /// A process, and when it started in clock ticks since boot (`proc(5)`, field 22 of `/proc/PID/stat`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +39,18 @@ impl Process {
             return Err(Unplaceable::Zombie);
         }
         Ok(Process { pid, started: stat.started })
+    }
+
+    /// A descriptor that means this very process; `None` where there is none to be had, and an error where the process
+    /// has ended and left its number to nobody or to another. The number is looked at while the descriptor is open: if
+    /// it is still this process's, it was all the while.
+    pub(crate) fn pidfd(self) -> Result<Option<OwnedFd>, Unplaceable> {
+        let pidfd = sys::pidfd_open(self.pid).ok();
+        match read(&directory(self.pid).join("stat")) {
+            Ok(stat) if stat.started == self.started => Ok(pidfd),
+            Err(Unplaceable::Unreadable(_)) => Ok(None),
+            Ok(_) | Err(_) => Err(Unplaceable::Gone),
+        }
     }
 
     /// The `/proc` directory of a thread whose control group is the process's: of the first thread, or, where

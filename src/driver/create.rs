@@ -1,14 +1,15 @@
 //! The steps that create a unit: the call, its job, a look at the kernel, and what to do where it exists.
 
 use super::optional::leave_out;
+use super::placing::{Naming, PidfdsUnknown};
 use super::plan::{
     Created, Event, Outcome, Step, Success, get_state, out_of_step, property, refusal, says_run_is_over,
 };
 use crate::cgroup::{Findings, Inspection, Place, asked_limits};
 use crate::error::{Asked, Error};
 use crate::job::{InvocationId, JobId, JobMode, JobResult};
-use crate::systemd1::{self, BusError, Call, Verb};
-use crate::unit::{OnExists, Property, Value};
+use crate::systemd1::{self, BusError, Call, Members, Verb};
+use crate::unit::{OnExists, Property};
 
 /// How often one request creates at the most: other programs may take the name again each time it is free.
 const MOST_ATTEMPTS: u32 = 3;
@@ -44,6 +45,7 @@ pub(crate) struct Create {
     pub verify: bool,
     pub require_limits: bool,
     pub inspection: Inspection,
+    naming: Naming,
     state: State,
     attempts: u32,
     outcome: Outcome,
@@ -63,7 +65,9 @@ impl Create {
         unit: String,
         properties: Vec<Property>,
         inspection: Inspection,
+        unknown: PidfdsUnknown,
     ) -> Create {
+        let naming = Naming::new(unknown, inspection.processes.len());
         Create {
             asked,
             unit,
@@ -72,6 +76,7 @@ impl Create {
             verify: true,
             require_limits: false,
             inspection,
+            naming,
             state: State::Creating,
             attempts: 0,
             outcome: Outcome::Created,
@@ -106,7 +111,10 @@ impl Create {
     }
 
     fn create_call(&self) -> Call {
-        Call::StartTransient { unit: self.unit.clone(), properties: self.properties.clone() }
+        let (unit, properties) = (self.unit.clone(), self.properties.clone());
+        let processes = self.inspection.processes.clone();
+        let members = Members { processes, by_pidfd: self.naming.by_pidfd() };
+        Call::StartTransient { unit, properties, members }
     }
 
     fn go(&mut self, state: State, call: Call) -> Step {
@@ -166,6 +174,9 @@ impl Create {
                 self.inspect(State::Inspecting)
             }
             Event::Job(job, result) => self.fail(Error::JobFailed { asked: self.asked.clone(), job, result }),
+            Event::Refused(error) if self.naming.falls_back(&error) => {
+                self.go(State::Creating, self.create_call())
+            }
             Event::Refused(error) => match refusal(self.asked.clone(), &self.create_call(), error) {
                 Error::UnitExists { .. } => self.go(State::ReadingActivity, get_state(&self.unit)),
                 // The same attempt again: nothing was created, and each time there is one less to leave out.
@@ -474,11 +485,6 @@ impl Create {
             _ => self.fail(out_of_step(&self.asked)),
         }
     }
-}
-
-/// The processes to place, as the property that carries them.
-pub(crate) fn pids_property(pids: impl IntoIterator<Item = u32>) -> Property {
-    Property::new("PIDs", Value::Array("u".into(), pids.into_iter().map(Value::U32).collect()))
 }
 
 #[cfg(test)]

@@ -13,11 +13,12 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::Slot;
 use super::connection::{Connecting, Connection};
 use super::fork::Inside;
+use super::placing;
 use super::plan::Plan;
 use super::router::{Output, Refusal, ReplyTo, RequestId, Router, WatchId, Watcher};
 use super::stats::Stats;
 use super::wake::Wake;
-use crate::systemd1::Incoming;
+use crate::systemd1::{Call, Incoming};
 use crate::{cgroup, sys};
 
 /// How many commands are taken in one turn: callers who ask without a pause hold up no answer and no deadline.
@@ -204,17 +205,7 @@ impl EventLoop {
     fn carry_out(&mut self) {
         while let Some(output) = self.router.output() {
             match output {
-                Output::Send { serial, call, wants_reply } => {
-                    let Some(connection) = &self.connection else { continue };
-                    log::trace!("{call:?} as {serial}");
-                    let inside = Inside::enter();
-                    let message = call.to_message(serial, self.endpoint.direct);
-                    let sent = connection.send(message, wants_reply);
-                    drop(inside);
-                    if sent.is_err() {
-                        self.lose_connection();
-                    }
-                }
+                Output::Send { serial, call, wants_reply } => self.send(serial, &call, wants_reply),
                 Output::Inspect(id, inspection) => {
                     let findings = cgroup::inspect(&inspection);
                     self.router.inspected(Instant::now(), id, findings);
@@ -222,6 +213,25 @@ impl EventLoop {
                 Output::Deliver(slot, answer) => slot.fill(answer),
                 Output::HangUp => self.lose_connection(),
             }
+        }
+    }
+
+    fn send(&mut self, serial: u32, call: &Call, wants_reply: bool) {
+        let Some(connection) = &self.connection else { return };
+        log::trace!("{call:?} as {serial}");
+        let direct = self.endpoint.direct;
+        let pidfds = match placing::pidfds(call) {
+            Ok(pidfds) => pidfds,
+            Err(ended) => return self.router.unsent(Instant::now(), serial, ended),
+        };
+        let inside = Inside::enter();
+        let by_pidfd = placing::message(call, serial, direct, &pidfds);
+        // A connection that cannot pass descriptors refuses those, and nothing else.
+        let sent = by_pidfd.is_some_and(|message| connection.send(message, wants_reply).is_ok())
+            || connection.send(call.to_message(serial, direct, &[]), wants_reply).is_ok();
+        drop(inside);
+        if !sent {
+            self.lose_connection();
         }
     }
 }

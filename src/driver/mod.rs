@@ -5,6 +5,7 @@ mod create;
 mod event_loop;
 mod fork;
 mod optional;
+mod placing;
 mod plan;
 mod router;
 mod set;
@@ -22,10 +23,11 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bounded};
 
-pub(crate) use create::{Create, pids_property};
+pub(crate) use create::Create;
 pub(crate) use event_loop::Endpoint;
 use event_loop::{Command, EventLoop};
 use fork::Here;
+pub(crate) use placing::PidfdsUnknown;
 pub use plan::Outcome;
 pub(crate) use plan::{Created, Plan, Success, dictionary};
 pub use router::UnitEvent;

@@ -292,10 +292,7 @@ fn named_property(call: &Call, message: &str) -> String {
 
 fn named_pid(call: &Call, message: &str) -> Option<u32> {
     let pids: Vec<u32> = match call {
-        Call::StartTransient { properties, .. } => {
-            let listed = properties.iter().filter(|property| property.name() == "PIDs");
-            listed.flat_map(|p| p.value().items()).filter_map(|pid| pid.as_u64()?.try_into().ok()).collect()
-        }
+        Call::StartTransient { members, .. } => members.processes.iter().map(|process| process.pid).collect(),
         Call::Attach { pids, .. } | Call::RunAttach { pids, .. } => pids.clone(),
         _ => return None,
     };

@@ -9,7 +9,7 @@ use super::ticket::Ticket;
 use super::{Inner, Manager};
 use crate::cgroup::CgroupLayout;
 use crate::deadline::Deadline;
-use crate::driver::{Driver, Endpoint, Plan, Success};
+use crate::driver::{Driver, Endpoint, PidfdsUnknown, Plan, Success};
 use crate::error::{Asked, Error, Operation, Result};
 use crate::systemd1::{self, Call};
 use crate::unit::Value;
@@ -141,6 +141,7 @@ impl Builder {
             default_timeout: self.default_timeout,
             layout: Arc::new(layout),
             links,
+            pidfds_unknown: PidfdsUnknown::default(),
         })))
     }
 

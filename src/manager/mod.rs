@@ -38,7 +38,7 @@ pub use watch::Watch;
 
 use crate::cgroup::CgroupLayout;
 use crate::deadline::Deadline;
-use crate::driver::{Driver, Endpoint, Plan, Stats, Success, dictionary};
+use crate::driver::{Driver, Endpoint, PidfdsUnknown, Plan, Stats, Success, dictionary};
 use crate::error::{Asked, Error, Operation, Result};
 use crate::job::{JobId, StageTimes};
 use crate::systemd1::{self, Call};
@@ -71,6 +71,7 @@ pub(crate) struct Inner {
     links: Option<PathBuf>,
     version: String,
     root: String,
+    pidfds_unknown: PidfdsUnknown,
 }
 
 /// A job that ended with `done`.

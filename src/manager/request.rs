@@ -7,7 +7,7 @@ use super::record::Record;
 use super::ticket::Finish;
 use super::{FinishedJob, Inner, Manager};
 use crate::cgroup::{Inspection, Place, Process, Unplaceable, asked_limits, unit_path};
-use crate::driver::{Create, Created, Plan, Success, pids_property};
+use crate::driver::{Create, Created, Plan, Success};
 use crate::error::{Asked, Error, Operation, Result};
 use crate::job::{JobMode, StageTimes};
 use crate::systemd1::{Call, Verb};
@@ -129,12 +129,13 @@ impl sealed::Sealed for Scope {
             Some(slice) => Place::Exact(unit_path(&manager.root, Some(slice), &self.name)),
             None => Place::Below { root: manager.root.clone(), unit: self.name.clone() },
         };
-        let mut properties = vec![pids_property(processes.iter().map(|process| process.pid))];
-        properties.extend(self.slice.as_ref().map(|slice| Property::new("Slice", slice.as_str())));
+        let slice = self.slice.as_ref().map(|slice| Property::new("Slice", slice.as_str()));
+        let mut properties: Vec<Property> = slice.into_iter().collect();
         properties.extend(self.properties.iter().cloned());
         let placed = processes.clone();
         let inspection = inspection(manager, &self.name, place, processes, &properties, self.verify);
-        let mut create = Create::new(asked.clone(), self.name.clone(), properties, inspection);
+        let unknown = manager.pidfds_unknown.clone();
+        let mut create = Create::new(asked.clone(), self.name.clone(), properties, inspection, unknown);
         create.on_exists = self.on_exists;
         create.verify = self.verify;
         create.require_limits = self.require_limits;
@@ -152,7 +153,8 @@ impl sealed::Sealed for Slice {
         let asked = Asked::new(Operation::CreateSlice, Some(&self.name));
         let place = Place::Exact(unit_path(&manager.root, None, &self.name));
         let inspection = inspection(manager, &self.name, place, Vec::new(), &self.properties, self.verify);
-        let mut create = Create::new(asked.clone(), self.name.clone(), self.properties.clone(), inspection);
+        let (properties, unknown) = (self.properties.clone(), manager.pidfds_unknown.clone());
+        let mut create = Create::new(asked.clone(), self.name.clone(), properties, inspection, unknown);
         create.on_exists = self.on_exists;
         create.verify = self.verify;
         create.require_limits = self.require_limits;

@@ -1,11 +1,13 @@
 //! Every method that the driver calls, as data, and how it becomes a message.
 
 use std::borrow::Cow;
+use std::fs::File;
 
 use dbus::Message;
 use dbus::arg::{Append, IterAppend};
 
-use super::{BUS, BUS_PATH, MANAGER, MANAGER_PATH, NAME, PEER, PROPERTIES, UNIT, codec};
+use super::{BUS, BUS_PATH, MANAGER, MANAGER_PATH, NAME, PEER, PIDFDS, PROPERTIES, UNIT, codec};
+use crate::cgroup::Process;
 use crate::job::{JobId, JobMode};
 use crate::unit::{KillWhom, Property};
 
@@ -35,6 +37,13 @@ impl Verb {
     }
 }
 
+/// The processes that a new unit begins with, named by pidfd where that is wished for and can be, else by number.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Members {
+    pub processes: Vec<Process>,
+    pub by_pidfd: bool,
+}
+
 /// One method call.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Call {
@@ -45,7 +54,7 @@ pub(crate) enum Call {
     Ping,
     Subscribe,
     Unsubscribe,
-    StartTransient { unit: String, properties: Vec<Property> },
+    StartTransient { unit: String, properties: Vec<Property>, members: Members },
     UnitJob { verb: Verb, unit: String, mode: JobMode },
     RunJob { verb: Verb, path: String, mode: JobMode },
     Kill { unit: String, whom: KillWhom, signal: i32 },
@@ -67,8 +76,9 @@ pub(crate) enum Call {
 impl Call {
     /// The message, addressed to the manager (or to the bus itself, for the bus's own methods).
     ///
-    /// Every text in a call was checked when the request was made: the crate `dbus` panics over others.
-    pub(crate) fn to_message(&self, serial: u32, direct: bool) -> Message {
+    /// Every text in a call was checked when the request was made: the crate `dbus` panics over others. `pidfds` are
+    /// those of the call's processes, in their order; with none of them, the processes are named by number.
+    pub(crate) fn to_message(&self, serial: u32, direct: bool, pidfds: &[File]) -> Message {
         let mut message = match self {
             Call::Hello => bus_method("Hello"),
             Call::AddMatch(rule) => bus_method("AddMatch").append1(&**rule),
@@ -77,7 +87,9 @@ impl Call {
             Call::Ping => method(MANAGER_PATH, PEER, "Ping"),
             Call::Subscribe => manager_method("Subscribe"),
             Call::Unsubscribe => manager_method("Unsubscribe"),
-            Call::StartTransient { unit, properties } => start_transient(unit, properties),
+            Call::StartTransient { unit, properties, members } => {
+                start_transient(unit, properties, &members.processes, pidfds)
+            }
             Call::UnitJob { verb, unit, mode } => {
                 manager_method(verb.on_manager()).append2(unit.as_str(), mode.as_str())
             }
@@ -93,9 +105,10 @@ impl Call {
             Call::Set { unit, runtime, properties } => with_properties(
                 manager_method("SetUnitProperties").append2(unit.as_str(), *runtime),
                 properties,
+                |_| (),
             ),
             Call::RunSet { path, runtime, properties } => {
-                with_properties(method(path, UNIT, "SetProperties").append1(*runtime), properties)
+                with_properties(method(path, UNIT, "SetProperties").append1(*runtime), properties, |_| ())
             }
             Call::ResetFailed { unit } => manager_method("ResetFailedUnit").append1(unit.as_str()),
             Call::CancelJob(job) => manager_method("CancelJob").append1(job.get()),
@@ -147,16 +160,26 @@ fn method(path: &str, interface: &str, name: &str) -> Message {
     Message::method_call(&NAME.into(), &path.into(), &interface.into(), &name.into())
 }
 
-fn start_transient(unit: &str, properties: &[Property]) -> Message {
+fn start_transient(unit: &str, properties: &[Property], processes: &[Process], pidfds: &[File]) -> Message {
     let message = manager_method("StartTransientUnit").append2(unit, "fail");
-    let mut message = with_properties(message, properties);
+    let mut message = with_properties(message, properties, |list| {
+        if !processes.is_empty() {
+            list.append_struct(|pair| append_processes(pair, processes, pidfds));
+        }
+    });
     // Auxiliary units: the field is there for future use, and must be empty.
     IterAppend::new(&mut message).append_array(&"(sa(sv))".into(), |_| ());
     message
 }
 
-fn with_properties(mut message: Message, properties: &[Property]) -> Message {
+/// Appends properties, after what `first` puts before them.
+fn with_properties(
+    mut message: Message,
+    properties: &[Property],
+    first: impl FnOnce(&mut IterAppend),
+) -> Message {
     IterAppend::new(&mut message).append_array(&"(sv)".into(), |list| {
+        first(list);
         for property in properties {
             list.append_struct(|pair| {
                 property.name().append_by_ref(pair);
@@ -165,6 +188,21 @@ fn with_properties(mut message: Message, properties: &[Property]) -> Message {
         }
     });
     message
+}
+
+/// The processes to place, as the property that carries them: `PIDs`, or `PIDFDs`, which 252 does not know
+/// and 257 does.
+fn append_processes(pair: &mut IterAppend, processes: &[Process], pidfds: &[File]) {
+    if pidfds.is_empty() {
+        "PIDs".append_by_ref(pair);
+        return pair.append_variant(&"au".into(), |value| {
+            value.append_array(&"u".into(), |list| processes.iter().for_each(|one| list.append(one.pid)));
+        });
+    }
+    PIDFDS.append_by_ref(pair);
+    pair.append_variant(&"ah".into(), |value| {
+        value.append_array(&"h".into(), |list| pidfds.iter().for_each(|pidfd| pidfd.append_by_ref(list)));
+    });
 }
 
 trait AppendStr {

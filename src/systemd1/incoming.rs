@@ -3,7 +3,7 @@
 
 use dbus::{Message, MessageType};
 
-use super::{BUS, MANAGER, MANAGER_PATH, NAME, PROPERTIES, UNITS, codec};
+use super::{BUS, MANAGER, MANAGER_PATH, NAME, PIDFDS, PROPERTIES, UNITS, codec};
 use crate::job::{JobId, JobResult};
 use crate::unit::Value;
 
@@ -15,6 +15,12 @@ pub(crate) struct BusError {
 }
 
 impl BusError {
+    /// What a manager that knows no pidfds says to a creation with some, on behalf of one that cannot be asked.
+    pub(crate) fn no_pidfds(reason: String) -> BusError {
+        let message = format!("{PIDFDS} cannot be sent: {reason}");
+        BusError { name: "org.freedesktop.DBus.Error.UnknownProperty".into(), message }
+    }
+
     /// An answer of another form than systemd's documentation gives.
     pub(crate) fn garbled(message: &str) -> BusError {
         BusError { name: "org.freedesktop.DBus.Error.InvalidSignature".into(), message: message.into() }

@@ -6,7 +6,7 @@ mod call;
 mod codec;
 mod incoming;
 
-pub(crate) use call::{Call, Verb};
+pub(crate) use call::{Call, Members, Verb};
 pub(crate) use incoming::{BusError, Incoming, JobRemoved, Reply, UnitChange, UnitNews};
 
 /// The name that the manager owns on a bus.
@@ -24,12 +24,19 @@ pub(crate) const JOB: &str = "org.freedesktop.systemd1.Job";
 const PEER: &str = "org.freedesktop.DBus.Peer";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
+/// The property that names a new unit's processes by their pidfds.
+pub(crate) const PIDFDS: &str = "PIDFDs";
+
+/// What the manager answers where a process to place is not there.
+pub(crate) const NO_SUCH_PROCESS: &str = "org.freedesktop.systemd1.NoSuchProcess";
+
 /// The bus's own refusals that the driver must tell from all others.
 pub(crate) const LIMITS_EXCEEDED: &str = "org.freedesktop.DBus.Error.LimitsExceeded";
 pub(crate) const ACCESS_DENIED: &str = "org.freedesktop.DBus.Error.AccessDenied";
 pub(crate) const NAME_HAS_NO_OWNER: &str = "org.freedesktop.DBus.Error.NameHasNoOwner";
 pub(crate) const SERVICE_UNKNOWN: &str = "org.freedesktop.DBus.Error.ServiceUnknown";
 pub(crate) const NO_REPLY: &str = "org.freedesktop.DBus.Error.NoReply";
+pub(crate) const NOT_SUPPORTED: &str = "org.freedesktop.DBus.Error.NotSupported";
 
 /// What a connection to a bus listens to. A sender in the first rule spares the bus work; it proves nothing,
 /// for a message addressed to this connection passes every rule by.

@@ -247,7 +247,7 @@ pub(super) fn check_properties(properties: &[Property]) -> Result<()> {
     }
     for property in properties {
         property.check()?;
-        if matches!(property.name(), "PIDs" | "Slice") {
+        if matches!(property.name(), "PIDs" | "PIDFDs" | "Slice") {
             let reason = "it is set by the request itself: use `pid` and `slice`";
             return Err(Error::invalid("property", property.name(), reason));
         }

@@ -18,6 +18,7 @@ mod jobs;
 mod leavers;
 mod living;
 mod misbehaviour;
+mod placing;
 mod reconnect;
 mod set;
 mod transport;

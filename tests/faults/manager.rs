@@ -2,6 +2,7 @@
 //! test tells it. The test is the script: calls arrive as values, and the test answers them, or not.
 
 use std::collections::HashMap;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -10,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, select, unbounded};
-use dbus::arg::{RefArg, Variant};
+use dbus::arg::{ArgType, RefArg, Variant};
 use dbus::{Message, MessageType};
 
 use crate::bus::Bus;
@@ -28,6 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Call {
     pub member: String,
     pub path: String,
+    /// What came with it.
+    pub descriptors: Vec<OwnedFd>,
     message: Message,
     shared: Arc<Shared>,
     wire: Arc<Wire>,
@@ -37,6 +40,19 @@ impl Call {
     /// The unit (or whatever the first text of the call is).
     pub fn unit(&self) -> String {
         self.message.get1::<&str>().unwrap_or_default().into()
+    }
+
+    /// The names of the properties of a new unit.
+    pub fn properties(&self) -> Vec<String> {
+        let mut arguments = self.message.iter_init();
+        let mut names = Vec::new();
+        while arguments.arg_type() != ArgType::Array && arguments.next() {}
+        let mut list = arguments.recurse(ArgType::Array).expect("a new unit has properties");
+        while let Some(mut property) = list.recurse(ArgType::Struct) {
+            names.push(property.read::<&str>().expect("a name").to_string());
+            list.next();
+        }
+        names
     }
 
     /// The job that a `CancelJob` is about.
@@ -125,6 +141,10 @@ struct Shared {
     reads: AtomicBool,
     /// Whether the manager's own properties are.
     opens: AtomicBool,
+    /// Whether a new unit's processes may be named by pidfd.
+    pidfds: AtomicBool,
+    /// How often they were, and might not.
+    refused: AtomicU32,
     states: Mutex<HashMap<String, String>>,
     next_job: AtomicU32,
     calls: Sender<Call>,
@@ -143,9 +163,9 @@ impl Shared {
     }
 
     fn read(self: &Arc<Self>, wire: &Arc<Wire>) {
-        while let Ok(message) = wire.receive() {
+        while let Ok((message, descriptors)) = wire.receive_all() {
             match message.msg_type() {
-                MessageType::MethodCall => self.on_call(wire, message),
+                MessageType::MethodCall => self.on_call(wire, message, descriptors),
                 MessageType::MethodReturn | MessageType::Error => drop(self.replies.send(message)),
                 MessageType::Signal => {}
             }
@@ -153,14 +173,28 @@ impl Shared {
         self.wires().retain(|known| !Arc::ptr_eq(known, wire));
     }
 
-    fn on_call(self: &Arc<Self>, wire: &Arc<Wire>, message: Message) {
+    fn on_call(self: &Arc<Self>, wire: &Arc<Wire>, message: Message, descriptors: Vec<OwnedFd>) {
         let text = |name: Option<&str>| name.unwrap_or_default().to_string();
         let member = text(message.member().as_deref());
         let path = text(message.path().as_deref());
-        let call = Call { member, path, message, shared: Arc::clone(self), wire: Arc::clone(wire) };
-        if !self.answers_itself(&call) {
+        let (shared, wire) = (Arc::clone(self), Arc::clone(wire));
+        let call = Call { member, path, descriptors, message, shared, wire };
+        if !self.refuses_pidfds(&call) && !self.answers_itself(&call) {
             let _ = self.calls.send(call);
         }
+    }
+
+    /// As systemd 252 does, to which it is a property like any that it does not know.
+    fn refuses_pidfds(&self, call: &Call) -> bool {
+        let by_pidfd =
+            call.member == "StartTransientUnit" && call.properties().iter().any(|name| name == "PIDFDs");
+        let refuses = by_pidfd && !self.pidfds.load(Ordering::SeqCst);
+        if refuses {
+            self.refused.fetch_add(1, Ordering::SeqCst);
+            let text = "Cannot set property PIDFDs, or unknown property.";
+            call.error("org.freedesktop.DBus.Error.PropertyReadOnly", text);
+        }
+        refuses
     }
 
     /// What opening needs, and the state of units; whether a job is there is the test's to say.
@@ -211,6 +245,8 @@ impl Script {
             wires: Mutex::default(),
             reads: AtomicBool::new(true),
             opens: AtomicBool::new(true),
+            pidfds: AtomicBool::new(true),
+            refused: AtomicU32::new(0),
             states: Mutex::default(),
             next_job: AtomicU32::new(1000),
             calls,
@@ -231,11 +267,22 @@ impl Script {
         script
     }
 
+    /// One whose connection takes no descriptors.
+    pub fn without_descriptors(bus: &Bus) -> Script {
+        let script = Script::connected(bus, false);
+        script.take_name();
+        script
+    }
+
     /// Connects to a bus as just anybody.
     pub fn nameless(bus: &Bus) -> Script {
+        Script::connected(bus, true)
+    }
+
+    fn connected(bus: &Bus, descriptors: bool) -> Script {
         let mut script = Script::new();
         let stream = UnixStream::connect(bus.socket()).expect("the bus listens");
-        let wire = Arc::new(Wire::client(stream).expect("the bus lets the test in"));
+        let wire = Arc::new(Wire::client(stream, descriptors).expect("the bus lets the test in"));
         script.shared.wires().push(Arc::clone(&wire));
         let shared = Arc::clone(&script.shared);
         thread::spawn(move || shared.read(&wire));
@@ -246,6 +293,11 @@ impl Script {
 
     /// Listens itself, as systemd does on its private socket.
     pub fn listen(at: &Path) -> Script {
+        Script::listening(at, true)
+    }
+
+    /// The same for one whose connections take descriptors or not.
+    pub fn listening(at: &Path, descriptors: bool) -> Script {
         let script = Script::new();
         let listener = UnixListener::bind(at).expect("a socket can be bound");
         let shared = Arc::clone(&script.shared);
@@ -254,7 +306,7 @@ impl Script {
                 let Ok(stream) = stream else { return };
                 let shared = Arc::clone(&shared);
                 thread::spawn(move || {
-                    let Ok(wire) = Wire::server(stream) else { return };
+                    let Ok(wire) = Wire::server_of(stream, descriptors) else { return };
                     let wire = Arc::new(wire);
                     shared.wires().push(Arc::clone(&wire));
                     shared.read(&wire);
@@ -344,6 +396,16 @@ impl Script {
     /// Whether the manager lets itself be opened without the test; at first it does.
     pub fn answer_opens(&self, on: bool) {
         self.shared.opens.store(on, Ordering::SeqCst);
+    }
+
+    /// Whether a new unit's processes may be named by pidfd; at first they may.
+    pub fn take_pidfds(&self, on: bool) {
+        self.shared.pidfds.store(on, Ordering::SeqCst);
+    }
+
+    /// How often a creation by pidfd was refused.
+    pub fn refused(&self) -> u32 {
+        self.shared.refused.load(Ordering::SeqCst)
     }
 
     /// What a unit's `ActiveState` reads as; `active` where nothing is said.

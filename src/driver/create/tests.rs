@@ -2,6 +2,7 @@ use super::*;
 use crate::cgroup::{CgroupLayout, Process};
 use crate::error::Operation;
 use crate::systemd1::BusError;
+use crate::unit::Value;
 
 const RUN: &str = "0123456789abcdef0123456789abcdef";
 
@@ -16,7 +17,8 @@ fn created() -> Create {
         layout: layout.expect("a hierarchy is mounted").into(),
     };
     let asked = Asked::new(Operation::CreateScope, Some("x.scope"));
-    let mut create = Create::new(asked, "x.scope".into(), Vec::new(), inspection);
+    let unknown = PidfdsUnknown::default();
+    let mut create = Create::new(asked, "x.scope".into(), Vec::new(), inspection, unknown);
     assert!(matches!(create.start(), Step::Call(Call::StartTransient { .. })));
     assert!(matches!(create.advance(Event::Job(JobId::new(1), JobResult::Done)), Step::Inspect(_)));
     create

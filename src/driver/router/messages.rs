@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use super::{Entry, Lane, Link, Purpose, ReplyTo, RequestId, Router, relook};
+use super::{Entry, InFlight, Lane, Link, Purpose, ReplyTo, RequestId, Router, relook};
 use crate::driver::plan::Event;
 use crate::error::Stage;
 use crate::job::{JobId, JobResult};
@@ -54,6 +54,20 @@ impl<R: ReplyTo> Router<R> {
             Purpose::LookAtJob(job) => self.on_job_seen(job, &reply.result),
             Purpose::LookAtUnit(job, id) => self.on_unit_seen(now, job, id, &reply.result),
         }
+        self.forget_early();
+    }
+
+    /// A call could not be sent, for a reason of its own.
+    pub(crate) fn unsent(&mut self, now: Instant, serial: u32, reason: BusError) {
+        let call = self.in_flight.remove(&serial);
+        if let Some(InFlight { purpose: Purpose::Request(id, _), .. }) = call {
+            self.advance(now, id, Event::Refused(reason));
+        }
+        self.forget_early();
+        self.send_what_fits(now);
+    }
+
+    fn forget_early(&mut self) {
         let under_way = self.in_flight.values().filter(|call| call.makes_job());
         self.jobs.forget_early(under_way.map(|call| call.number).min());
     }
@@ -78,6 +92,15 @@ impl<R: ReplyTo> Router<R> {
         let manager_away = self.absence.is_some() && self.link == (Link::Bus { owner: None });
         match error.name.as_str() {
             // Never delivered: it waits in line again while others of ours are in flight, whose end makes room.
+            // The manager's own connection takes no descriptors, for good. dbus-daemon keeps a place for the answer that
+            // will never come, so it must not be tried for each creation.
+            systemd1::NOT_SUPPORTED if self.carries_descriptors(id) => {
+                self.advance(now, id, Event::Refused(BusError::no_pidfds(error.message)));
+            }
+            // Where it is the descriptors that are too many, it need not wait.
+            systemd1::LIMITS_EXCEEDED if waits && self.carries_descriptors(id) => {
+                self.advance(now, id, Event::Refused(error));
+            }
             systemd1::LIMITS_EXCEEDED if waits && self.room_is_to_come() => self.line_up(id, None),
             systemd1::NAME_HAS_NO_OWNER | systemd1::SERVICE_UNKNOWN if waits && manager_away => {
                 self.line_up(id, None);
@@ -85,6 +108,11 @@ impl<R: ReplyTo> Router<R> {
             systemd1::NO_REPLY => self.ask_again_or_lose(now, id),
             _ => self.advance(now, id, Event::Refused(error)),
         }
+    }
+
+    fn carries_descriptors(&self, id: RequestId) -> bool {
+        let call = self.requests.get(&id).and_then(|entry| entry.call.as_ref());
+        matches!(call, Some(systemd1::Call::StartTransient { members, .. }) if members.by_pidfd)
     }
 
     /// Where the manager is away again, all jobs are looked at when it comes.

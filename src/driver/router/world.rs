@@ -9,6 +9,7 @@ use super::link::Link;
 use super::*;
 use crate::cgroup::{CgroupLayout, Inspection, Place, Process};
 use crate::driver::create::Create;
+use crate::driver::placing::PidfdsUnknown;
 use crate::driver::wait::Wait;
 use crate::error::{Asked, Operation};
 use crate::job::{JobMode, JobResult};
@@ -88,6 +89,7 @@ struct Systemd {
     /// The runs whose end was told to this client.
     told: BTreeSet<u64>,
     last_job: u32,
+    knows_no_pidfds: bool,
 }
 
 impl Systemd {
@@ -290,7 +292,14 @@ impl World {
         let made =
             |job: JobId| (Ok(vec![Value::Path(format!("/org/freedesktop/systemd1/job/{job}"))]), Some(job));
         match call {
-            Call::StartTransient { unit, .. } => {
+            Call::StartTransient { members, .. } if members.by_pidfd && self.systemd.knows_no_pidfds => {
+                self.systemd.knows_no_pidfds = false;
+                let name = "org.freedesktop.DBus.Error.PropertyReadOnly".into();
+                (Err(BusError { name, message: "Cannot set property PIDFDs".into() }), None)
+            }
+            Call::StartTransient { unit, members, .. } => {
+                // It forgets and learns again, so that both answers come in every state.
+                self.systemd.knows_no_pidfds |= members.by_pidfd;
                 let taken = self.systemd.active.contains_key(unit)
                     || self.systemd.jobs.values().any(|job| job.unit == *unit);
                 if taken {
@@ -810,7 +819,8 @@ fn plan(ask: Ask, unit: &str, run: u64) -> Plan {
                 layout: Arc::new(layout),
             };
             let asked = Asked::new(Operation::CreateScope, Some(unit));
-            let mut create = Create::new(asked, unit.into(), Vec::new(), inspection);
+            let unknown = PidfdsUnknown::default();
+            let mut create = Create::new(asked, unit.into(), Vec::new(), inspection, unknown);
             create.on_exists = if ask == Ask::Replace { OnExists::Replace } else { OnExists::Fail };
             Plan::Create(Box::new(create))
         }

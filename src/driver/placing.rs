@@ -1,0 +1,137 @@
+//! By what a new unit's processes are named: by pidfd where kernel, connection and systemd can, by number elsewhere.
+//!
+//! A number may be given to another process while a request waits; a pidfd means one process for ever. Descriptors
+//! are opened when the call is sent, and closed once it is: what waits in line holds none.
+
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use dbus::Message;
+
+use crate::systemd1::{self, BusError, Call, Members};
+
+/// dbus-daemon's own limit on the descriptors in one message (`max_message_unix_fds`, `dbus-daemon(1)`).
+const MOST: usize = 16;
+
+/// Whether this manager was seen to know no pidfds: asked once, and remembered for all its requests.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PidfdsUnknown(Arc<AtomicBool>);
+
+/// How one creation names its processes.
+#[derive(Debug)]
+pub(super) struct Naming {
+    unknown: PidfdsUnknown,
+    by_pidfd: bool,
+}
+
+impl Naming {
+    pub(super) fn new(unknown: PidfdsUnknown, processes: usize) -> Naming {
+        let by_pidfd = (1..=MOST).contains(&processes) && !unknown.0.load(Ordering::Relaxed);
+        Naming { unknown, by_pidfd }
+    }
+
+    pub(super) fn by_pidfd(&self) -> bool {
+        self.by_pidfd
+    }
+
+    /// Whether a refusal was for the pidfds, so that the same creation is to be asked for once more, by number.
+    pub(super) fn falls_back(&mut self, refusal: &BusError) -> bool {
+        let unknown = says_unknown(refusal);
+        // What a bus says where too many descriptors, of whomever, are on their way to the manager.
+        if !self.by_pidfd || !(unknown || refusal.name == systemd1::LIMITS_EXCEEDED) {
+            return false;
+        }
+        if unknown {
+            log::debug!("this systemd places processes by number alone: {}", refusal.message);
+            self.unknown.0.store(true, Ordering::Relaxed);
+        }
+        self.by_pidfd = false;
+        true
+    }
+}
+
+/// Told by the error's name; the text only says which of the request's properties is meant.
+fn says_unknown(refusal: &BusError) -> bool {
+    let name = refusal.name.rsplit('.').next().unwrap_or_default();
+    let mut words = refusal.message.split(|c: char| !c.is_ascii_alphanumeric());
+    matches!(name, "PropertyReadOnly" | "UnknownProperty") && words.any(|word| word == systemd1::PIDFDS)
+}
+
+/// The pidfds of a call's processes; none where it does not name them so, or a descriptor is not to be had. A process
+/// that has ended since it was looked up is an error in either case: its number may be another's by now.
+pub(super) fn pidfds(call: &Call) -> Result<Vec<File>, BusError> {
+    let Call::StartTransient { members: Members { processes, by_pidfd }, .. } = call else {
+        return Ok(Vec::new());
+    };
+    if processes.len() > MOST {
+        return Ok(Vec::new());
+    }
+    let mut pidfds = Vec::with_capacity(processes.len());
+    for process in processes {
+        let pidfd = process.pidfd().map_err(|_| BusError {
+            name: systemd1::NO_SUCH_PROCESS.into(),
+            message: format!("process {} has ended", process.pid),
+        })?;
+        pidfds.extend(pidfd.map(File::from));
+    }
+    let complete = *by_pidfd && pidfds.len() == processes.len();
+    Ok(if complete { pidfds } else { Vec::new() })
+}
+
+/// The call's message with these pidfds; `None` where there are none, or no room for copies.
+pub(super) fn message(call: &Call, serial: u32, direct: bool, pidfds: &[File]) -> Option<Message> {
+    // The message takes copies, and the crate `dbus` panics where it cannot have them. So as many descriptors as it
+    // will need are seen to be free; where another thread is quicker than that, the processes are named by number.
+    let copies = pidfds.iter().map(File::try_clone).collect::<Result<Vec<_>, _>>().ok()?;
+    drop(copies);
+    let build = || call.to_message(serial, direct, pidfds);
+    if pidfds.is_empty() { None } else { catch_unwind(AssertUnwindSafe(build)).ok() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(name: &str, message: &str) -> BusError {
+        BusError { name: format!("org.freedesktop.DBus.Error.{name}"), message: message.into() }
+    }
+
+    #[test]
+    fn a_manager_that_does_not_know_pidfds_is_asked_with_them_once_and_each_request_falls_back_once() {
+        let unknown = PidfdsUnknown::default();
+        let old = refusal("PropertyReadOnly", "Cannot set property PIDFDs, or unknown property.");
+        assert!(says_unknown(&BusError::no_pidfds("the bus says so".into())));
+        let (mut first, mut second) = (Naming::new(unknown.clone(), 1), Naming::new(unknown.clone(), 16));
+        for naming in [&mut first, &mut second] {
+            assert!(naming.by_pidfd());
+            assert!(naming.falls_back(&old) && !naming.by_pidfd());
+            assert!(!naming.falls_back(&old), "it is asked for by number now");
+        }
+        assert!(!Naming::new(unknown, 1).by_pidfd());
+    }
+
+    #[test]
+    fn a_refusal_for_another_reason_is_no_reason_to_ask_again() {
+        let unknown = PidfdsUnknown::default();
+        for other in [
+            refusal("PropertyReadOnly", "Cannot set property Nonsense, or unknown property."),
+            refusal("InvalidArgs", "PIDFDs"),
+            refusal("NotSupported", "a property of another kind"),
+            refusal("AccessDenied", "Access denied"),
+        ] {
+            assert!(!Naming::new(unknown.clone(), 1).falls_back(&other), "{other:?}");
+        }
+        assert!(Naming::new(unknown, 1).by_pidfd());
+    }
+
+    #[test]
+    fn what_a_bus_cannot_carry_now_is_asked_for_by_number_and_the_next_by_pidfd_again() {
+        let unknown = PidfdsUnknown::default();
+        assert!(Naming::new(unknown.clone(), 1).falls_back(&refusal("LimitsExceeded", "")));
+        assert!(Naming::new(unknown.clone(), 1).by_pidfd());
+        assert!(!Naming::new(unknown.clone(), MOST + 1).by_pidfd(), "no bus passes that many");
+        assert!(!Naming::new(unknown, 0).by_pidfd(), "a slice has no processes");
+    }
+}
