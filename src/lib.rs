@@ -38,7 +38,7 @@ pub use error::{Asked, Error, Operation, Result, Stage};
 pub use job::{InvocationId, JobId, JobMode, JobResult, StageTimes};
 pub use manager::{
     ActiveScope, ActiveSlice, Audit, Builder, Ended, Ending, FinishedJob, Manager, Request, ScopeGuard,
-    Ticket, UnitJob, UnitStatus, Updated, Watch,
+    ScopedChild, Ticket, UnitJob, UnitStatus, Updated, Watch,
 };
 pub use unit::{DevicePolicy, KillWhom, OnExists, Property, Scope, Slice, Update, Value};
 

@@ -18,6 +18,8 @@ mod living;
 mod recycled;
 #[path = "hostile/sandbox.rs"]
 mod sandbox;
+#[path = "hostile/spawned.rs"]
+mod spawned;
 #[path = "hostile/stopped.rs"]
 mod stopped;
 

@@ -5,6 +5,8 @@
 
 mod support;
 
+use std::io::Read;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use support::elsewhere::{Elsewhere, given, test_name};
@@ -62,6 +64,32 @@ fn an_ordinary_user_attaches_freezes_and_kills_what_is_its_own() {
     active.kill_all(LONG).unwrap();
     active.wait_empty(LONG).unwrap();
     assert!([first, second, third].iter().all(|sleeper| !sleeper.lives()));
+}
+
+#[test]
+fn an_ordinary_users_command_runs_in_its_own_managers_scope_and_never_where_it_is_denied() {
+    if given("").is_none() {
+        let test =
+            test_name(an_ordinary_users_command_runs_in_its_own_managers_scope_and_never_where_it_is_denied);
+        return Elsewhere::as_user().run(&test);
+    }
+    let unit = name("users-command");
+    let command = || {
+        let mut command = Command::new("cat");
+        command.arg("/proc/self/cgroup").stdout(Stdio::piped());
+        command
+    };
+    let manager = Manager::user().expect("the user's own manager answers");
+    let mut child = manager.spawn_in_scope(command(), &Scope::new(&unit), LONG).unwrap();
+    let mut groups = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut groups).unwrap();
+    assert!(groups.contains(&format!("/user@{}.service/", uid())) && groups.contains(&unit), "{groups}");
+    assert!(child.wait(LONG).unwrap().success());
+    let system = Manager::system().expect("to ask is allowed");
+    denied(Operation::CreateScope, &unit, || system.spawn_in_scope(command(), &Scope::new(&unit), LONG));
+    let threads = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let children = threads.map(|at| std::fs::read_to_string(at.path().join("children")).unwrap_or_default());
+    assert_eq!(children.collect::<String>(), "");
 }
 
 /// What the system manager answers to a user without rights: that, at once, and nothing else.

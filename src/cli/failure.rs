@@ -226,6 +226,8 @@ fn status_of(error: &Error) -> u8 {
         Error::UnitExists { .. } | Error::NotDelegated { .. } | Error::WouldKill { .. } => status::EXISTS,
         Error::Timeout { .. } => status::DEADLINE,
         Error::AccessDenied { .. } => status::ACCESS_DENIED,
+        Error::Exec { source, .. } if source.kind() == std::io::ErrorKind::NotFound => status::NOT_FOUND,
+        Error::Exec { .. } => status::NOT_EXECUTABLE,
         _ => status::REFUSED,
     }
 }
@@ -251,6 +253,7 @@ fn kind_of(error: &Error) -> &'static str {
         Error::NoSuchControlGroup { .. } => "no_such_control_group",
         Error::Unsupported { .. } => "unsupported",
         Error::WouldKill { .. } => "would_kill",
+        Error::Exec { .. } => "exec",
         Error::Forked => "forked",
         Error::Closed { .. } => "closed",
         Error::System { .. } => "system",

@@ -9,7 +9,7 @@ mod placing;
 mod plan;
 mod router;
 mod set;
-mod signals;
+pub(crate) mod signals;
 mod stats;
 mod wait;
 mod wake;

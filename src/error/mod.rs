@@ -60,6 +60,10 @@ pub enum Operation {
     KillAll,
     /// Wait until a unit has no process.
     WaitEmpty,
+    /// Start a command in a scope of its own.
+    Spawn,
+    /// Wait for a command that was started in a scope.
+    WaitForChild,
 }
 
 impl Operation {
@@ -92,6 +96,8 @@ impl Operation {
             Operation::Thaw => "thaw",
             Operation::KillAll => "kill all processes of",
             Operation::WaitEmpty => "see the last process end of",
+            Operation::Spawn => "spawn in",
+            Operation::WaitForChild => "wait for the child in",
         }
     }
 }
@@ -123,6 +129,8 @@ impl fmt::Display for Asked {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Stage {
+    /// The child was not made, or not ready to be placed; nothing was sent, and nothing of the command has run.
+    Fork,
     /// Waiting for a connection; nothing was sent.
     Connect,
     /// Waiting in line for a place in the window of calls in flight; nothing was sent.
@@ -133,7 +141,7 @@ pub enum Stage {
     Job,
     /// The job is done, or the call carried out; what the kernel holds was still being looked at.
     Verify,
-    /// The unit is being waited for, and is still there.
+    /// The unit, or the process, is being waited for, and is still there.
     Wait,
     /// Some of its steps may have been carried out (an old unit stopped, a new one created), and the next waited in
     /// line.
@@ -148,6 +156,7 @@ impl Stage {
     /// ```
     pub const fn as_str(self) -> &'static str {
         match self {
+            Stage::Fork => "fork",
             Stage::Connect => "connect",
             Stage::Queued => "queued",
             Stage::Call => "call",
@@ -316,6 +325,17 @@ pub enum Error {
         /// The process.
         pid: u32,
     },
+    /// The command could not be executed; nothing of it has run, and its child is gone.
+    Exec {
+        /// What was asked.
+        asked: Asked,
+        /// Whether the child was in its scope already, so that it is `execve(2)` itself that failed. Where it was
+        /// not, it is what comes before: the fork, the user and groups, the directory, or a closure given to
+        /// `pre_exec`; nothing was asked of systemd then.
+        placed: bool,
+        /// The operating system's answer.
+        source: io::Error,
+    },
     /// The manager was opened by another process, before a `fork`; open one of this process's own.
     Forked,
     /// The manager's thread is gone; this manager cannot be used any more.
@@ -397,6 +417,7 @@ impl Error {
             | Error::NoSuchControlGroup { asked, .. }
             | Error::Unsupported { asked, .. }
             | Error::WouldKill { asked, .. }
+            | Error::Exec { asked, .. }
             | Error::Dbus { asked, .. }
             | Error::Protocol { asked, .. } => Some(asked),
             Error::InvalidInput { .. }
@@ -464,7 +485,7 @@ impl Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Error::System { source, .. } => Some(source),
+            Error::System { source, .. } | Error::Exec { source, .. } => Some(source),
             _ => None,
         }
     }

@@ -7,6 +7,7 @@ use super::{Error, Operation, Stage};
 impl Stage {
     const fn told(self) -> &'static str {
         match self {
+            Stage::Fork => "the child was not ready to be placed, and nothing was sent",
             Stage::Connect => "no connection to the manager yet, and nothing was sent",
             Stage::Queued => "it still waited in line, and nothing was sent",
             Stage::Call => "the call was sent and systemd has not answered",
@@ -43,11 +44,14 @@ impl Error {
             Error::UnknownProperty { .. } => "leave the property out, or use a systemd that knows it",
             Error::NoSuchJob { .. } => "it is over already",
             Error::JobFailed { result, .. } => result.hint(),
-            Error::Timeout { stage: Stage::Connect | Stage::Queued, .. } => {
+            Error::Timeout { stage: Stage::Fork | Stage::Connect | Stage::Queued, .. } => {
                 "nothing has changed: try again, with a longer deadline if the manager is busy"
             }
             Error::Timeout { asked, .. } if asked.operation == Operation::WaitEmpty => {
                 "it has processes still: wait on, or kill them all"
+            }
+            Error::Timeout { asked, .. } if asked.operation == Operation::WaitForChild => {
+                "wait on, or kill the process"
             }
             Error::Timeout { asked, .. } if asked.operation == Operation::KillAll => {
                 "try again; a process in an uninterruptible wait dies when that ends"
@@ -76,6 +80,10 @@ impl Error {
             }
             Error::Unsupported { .. } => "change what the reason names, or do without",
             Error::WouldKill { .. } => "choose another name, or move the process out of that unit first",
+            Error::Exec { placed: true, .. } => "see that the program is there, and may be executed",
+            Error::Exec { placed: false, .. } => {
+                "see the command's user, directory and closures, and the limits on processes and descriptors"
+            }
             Error::Forked => "open a manager after the fork",
             Error::Closed { .. } => "open the manager again",
             Error::System { .. } => "see the limits on descriptors, threads and memory",
@@ -156,6 +164,12 @@ impl Error {
             Error::Unsupported { asked, reason } => write!(f, "could not {asked}: {reason}"),
             Error::WouldKill { asked, pid } => {
                 write!(f, "could not {asked}: to replace the unit would kill process {pid}, which runs in it")
+            }
+            Error::Exec { asked, placed: true, source } => {
+                write!(f, "could not {asked}: the command could not be executed: {source}")
+            }
+            Error::Exec { asked, placed: false, source } => {
+                write!(f, "could not {asked}: the child could not be made ready to execute: {source}")
             }
             Error::Forked => f.write_str("the manager belongs to the process that opened it, before a fork"),
             Error::Closed { reason } => write!(f, "the manager's thread is gone: {reason}"),

@@ -195,12 +195,18 @@ impl Scope {
     /// assert!(unitwait::Scope::new("a/b.scope").pid(1).check().is_err());
     /// ```
     pub fn check(&self) -> Result<()> {
+        self.check_all_but_presence()?;
+        if self.pids.is_empty() {
+            return Err(Error::invalid("scope", &self.name, "a scope needs at least one process"));
+        }
+        Ok(())
+    }
+
+    /// The same for a scope whose process is yet to be made.
+    pub(crate) fn check_all_but_presence(&self) -> Result<()> {
         name::check_kind(&self.name, "scope")?;
         if let Some(slice) = &self.slice {
             name::check_kind(slice, "slice")?;
-        }
-        if self.pids.is_empty() {
-            return Err(Error::invalid("scope", &self.name, "a scope needs at least one process"));
         }
         for &pid in &self.pids {
             check_pid(pid)?;

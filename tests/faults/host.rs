@@ -2,6 +2,7 @@
 //! worst moment.
 
 use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -19,10 +20,12 @@ use crate::world::{LONG, MARGIN, Place, Raise, World, by, open, scope};
 /// What the child of a fork finds; the number of the first thing that is wrong.
 fn look_around_in_the_child(world: World, inherited: unitwait::Ticket<unitwait::FinishedJob>) -> i32 {
     let forked = |result: Result<(), Error>| matches!(result, Err(Error::Forked));
-    let checks: [&dyn Fn() -> bool; 5] = [
+    let spawn = || world.manager.spawn_in_scope(Command::new("true"), &scope("a.scope"), LONG);
+    let checks: [&dyn Fn() -> bool; 6] = [
         &|| forked(world.manager.property("a.scope", "SubState", LONG).map(drop)),
         &|| forked(world.manager.submit(&UnitJob::stop("a.scope"), LONG).map(drop)),
         &|| forked(world.manager.stats().map(drop)),
+        &|| forked(spawn().map(drop)),
         &|| forked(inherited.try_wait().unwrap_or(Err(Error::Closed { reason: String::new() })).map(drop)),
         &|| world.builder().open(LONG).is_ok_and(|own| own.property("a.scope", "SubState", LONG).is_ok()),
     ];
@@ -32,13 +35,13 @@ fn look_around_in_the_child(world: World, inherited: unitwait::Ticket<unitwait::
         }
     }
     if !forked(inherited.wait(Deadline::Default).map(drop)) {
-        return 6;
+        return 7;
     }
     let World { mut manager, script, place } = world;
     // The child's own takes the inherited one's place, and is the one that is dropped in the end.
     match place.builder().open(LONG) {
         Ok(own) => drop(std::mem::replace(&mut manager, own)),
-        Err(_) => return 7,
+        Err(_) => return 8,
     }
     drop(manager);
     // To drop these would end the parent's connections and its bus.

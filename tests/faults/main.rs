@@ -21,5 +21,6 @@ mod misbehaviour;
 mod placing;
 mod reconnect;
 mod set;
+mod spawn;
 mod transport;
 mod watches;

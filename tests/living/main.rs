@@ -1,4 +1,4 @@
-//! The real systemd, in the sandbox: what is done to a unit after it exists.
+//! The real systemd, in the sandbox: what is done to a unit after it exists, and how a command comes to be in one.
 //!
 //! Run by `scripts/test`; outside of the sandbox every test here fails and says so.
 
@@ -10,9 +10,12 @@ mod batch;
 mod empty;
 mod freeze;
 mod guard;
+mod held;
+mod hold;
 mod kill;
 mod runs;
 mod set;
 mod setters;
+mod spawn;
 mod wait;
 mod watch;
