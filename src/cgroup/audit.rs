@@ -6,16 +6,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 
-use super::file;
 use super::gap::{GapReason, LimitGap};
 use super::inspect::{Inspection, MisplacedProcess, Place, inspect};
 use super::layout::CgroupLayout;
 use super::limit::{AskedLimit, asked_limits, gaps};
 use super::process::Process;
+use super::subtree::Subtree;
 use crate::unit::{Property, Value};
 
 /// Something that is not as it was asked for.
@@ -101,13 +99,14 @@ const LIMITS: [(&str, Option<&str>); 17] = [
 pub(crate) fn audit(subject: &Subject<'_>) -> Vec<AuditFinding> {
     let limits = held_limits(subject.held);
     let mut processes = subject.placed.to_vec();
-    add_inhabitants(&subject.layout.path(subject.control_group), &mut processes);
+    add_inhabitants(subject, &mut processes);
     let look = Inspection {
         place: Place::Exact(subject.control_group.into()),
         processes,
         limits: limits.clone(),
         invocation_link: None,
         layout: Arc::clone(&subject.layout),
+        everywhere: true,
     };
     let mut findings: Vec<_> = inspect(&look).misplaced.into_iter().map(AuditFinding::Misplaced).collect();
     findings.extend(limit_findings(subject, &limits));
@@ -153,22 +152,21 @@ fn limit_findings(subject: &Subject<'_>, held: &[AskedLimit]) -> Vec<AuditFindin
     findings
 }
 
-/// The processes in a control group and below it that are not known yet.
-fn add_inhabitants(group: &Path, processes: &mut Vec<Process>) {
-    let text = file::read(&group.join("cgroup.procs")).unwrap_or_default();
-    for process in text.lines().filter_map(|pid| Process::look_up(pid.parse().ok()?).ok()) {
+/// The processes that are in the unit's group of either hierarchy by which systemd goes, or below it.
+fn add_inhabitants(subject: &Subject<'_>, processes: &mut Vec<Process>) {
+    let subtree = Subtree::open(&subject.layout, subject.control_group).ok().flatten();
+    let pids = subtree.and_then(|subtree| subtree.pids().ok()).unwrap_or_default();
+    for process in pids.into_iter().filter_map(|pid| Process::look_up(pid).ok()) {
         if !processes.contains(&process) {
             processes.push(process);
         }
-    }
-    let below = fs::read_dir(group).into_iter().flatten().flatten();
-    for directory in below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
-        add_inhabitants(&directory.path(), processes);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     /// A unified hierarchy in a directory of its own, with one group in it.

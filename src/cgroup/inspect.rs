@@ -33,6 +33,8 @@ pub(crate) struct Inspection {
     /// The link that reads as the run's invocation ID.
     pub invocation_link: Option<PathBuf>,
     pub layout: Arc<CgroupLayout>,
+    /// Whether the processes are looked for in every hierarchy, and not only in those of the limits.
+    pub everywhere: bool,
 }
 
 /// What was seen.
@@ -211,12 +213,19 @@ fn judge(inspection: &Inspection, pid: u32, groups: &str) -> Seat {
     let Some(group) = home(&inspection.place, found) else {
         return elsewhere(pid, shown, expected(&inspection.place), found.into());
     };
-    for controller in inspection.limits.iter().filter_map(AskedLimit::legacy_controller) {
-        // On v1 a limit binds only the processes that are in the group of its own hierarchy too.
-        let Some(directory) = inspection.layout.legacy_path(controller, group) else { continue };
-        let there = group_of(groups, controller).unwrap_or_default();
+    let layout = &inspection.layout;
+    // On v1 a limit binds only the processes that are in the group of its own hierarchy too; and in a hybrid layout
+    // systemd kills, and waits for, those that cgroup v2 has.
+    let of_limits = inspection.limits.iter().filter_map(AskedLimit::legacy_controller);
+    let others: Vec<&str> =
+        if inspection.everywhere { layout.legacy_controllers().collect() } else { of_limits.collect() };
+    let kept = layout.kept(group).into_iter().filter(|(name, _)| *name != hierarchy);
+    let beside = kept.map(|(name, directory)| (name, "unified", directory));
+    let legacy = others.into_iter().filter_map(|name| Some((name, name, layout.legacy_path(name, group)?)));
+    for (hierarchy, shown, directory) in legacy.chain(beside) {
+        let there = group_of(groups, hierarchy).unwrap_or_default();
         if group_in(there, group).is_none() && directory.exists() {
-            return elsewhere(pid, controller, group.into(), there.into());
+            return elsewhere(pid, shown, group.into(), there.into());
         }
     }
     Seat::Home(if group.is_empty() { "/".into() } else { group.into() })
@@ -290,6 +299,7 @@ mod tests {
             limits: asked_limits(&[Property::new("MemoryMax", 1u64 << 20)]),
             invocation_link: None,
             layout: Arc::new(CgroupLayout::parse(&mounts).unwrap()),
+            everywhere: false,
         };
         (inspection, at)
     }

@@ -161,6 +161,10 @@ impl CgroupLayout {
         self.unified_controllers().split_whitespace().any(|name| name == controller)
     }
 
+    pub(super) fn legacy_controllers(&self) -> impl Iterator<Item = &str> {
+        self.legacy.iter().map(|(name, _)| name.as_str())
+    }
+
     /// A control group's directory in a v1 hierarchy.
     pub(super) fn legacy_path(&self, controller: &str, control_group: &str) -> Option<PathBuf> {
         let (_, mount) = self.legacy.iter().find(|(name, _)| name == controller)?;

@@ -48,6 +48,7 @@ impl Active {
             limits: asked_limits(&self.record.limits()),
             invocation_link: None,
             layout: Arc::clone(&self.manager.0.layout),
+            everywhere: false,
         });
         if findings.misplaced.is_empty() {
             return Ok(());

@@ -206,6 +206,7 @@ fn inspection(
         limits: if verify { asked_limits(properties) } else { Vec::new() },
         invocation_link: manager.links.as_ref().map(|dir| dir.join(format!("invocation:{unit}"))),
         layout: Arc::clone(&manager.layout),
+        everywhere: false,
     }
 }
 

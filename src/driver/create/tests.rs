@@ -15,6 +15,7 @@ fn created() -> Create {
         limits: Vec::new(),
         invocation_link: None,
         layout: layout.expect("a hierarchy is mounted").into(),
+        everywhere: false,
     };
     let asked = Asked::new(Operation::CreateScope, Some("x.scope"));
     let unknown = PidfdsUnknown::default();

@@ -817,6 +817,7 @@ fn plan(ask: Ask, unit: &str, run: u64) -> Plan {
                 limits: Vec::new(),
                 invocation_link: None,
                 layout: Arc::new(layout),
+                everywhere: false,
             };
             let asked = Asked::new(Operation::CreateScope, Some(unit));
             let unknown = PidfdsUnknown::default();
