@@ -135,6 +135,13 @@ fn a_process_moved_away_by_hand_is_named_with_where_it_is() {
         let root = active.controller_path("pids").unwrap();
         put(stays.pid(), root.parent().unwrap().parent().unwrap());
         assert_eq!(strays(), [(stays.pid(), "pids".into(), "/".into())]);
+        put(stays.pid(), &root);
+        assert_eq!(strays(), []);
+        // systemd goes by cgroup v2 here, by which it would neither kill this one nor wait for it.
+        let beside = Path::new("/sys/fs/cgroup/unified/elsewhere");
+        fs::create_dir_all(beside).unwrap();
+        put(stays.pid(), beside);
+        assert_eq!(strays(), [(stays.pid(), "unified".into(), "/elsewhere".into())]);
     }
     active.stop(LONG).unwrap();
 }

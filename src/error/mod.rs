@@ -40,6 +40,8 @@ pub enum Operation {
     List,
     /// Cancel a job.
     CancelJob,
+    /// Find the unit of a process.
+    FindUnit,
     /// Take over a unit that is there.
     Adopt,
     /// Wait for the end of a run.
@@ -86,6 +88,7 @@ impl Operation {
             Operation::Get => "read properties of",
             Operation::List => "list units",
             Operation::CancelJob => "cancel job",
+            Operation::FindUnit => "find the unit of process",
             Operation::Adopt => "take over",
             Operation::Wait => "see the end of",
             Operation::Watch => "watch units",

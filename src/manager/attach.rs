@@ -152,7 +152,7 @@ impl ActiveScope {
     /// let manager = Manager::system()?;
     /// let scope = Scope::new("pool.scope").own_process().delegate(true);
     /// let active = manager.create_scope(&scope, Duration::from_secs(5))?;
-    /// std::fs::create_dir(active.path().join("workers")).expect("the unit is delegated");
+    /// std::fs::create_dir(active.path().expect("it is known").join("workers")).expect("the unit is delegated");
     /// let worker = std::process::Command::new("sleep").arg("60").spawn().expect("sleep starts");
     /// active.attach_to("workers", [worker.id()], Duration::from_secs(5))?;
     /// # Ok::<(), unitwait::Error>(())

@@ -357,15 +357,60 @@ impl Manager {
     /// # Ok::<(), unitwait::Error>(())
     /// ```
     pub fn list_units(&self, patterns: &[&str], deadline: impl Into<Deadline>) -> Result<Vec<UnitStatus>> {
+        self.list_units_in(&[], patterns, deadline)
+    }
+
+    /// As [`Manager::list_units`], only those in one of the states, by any of systemd's words for one: that of loading
+    /// (`loaded`), of activity (`failed`), or of the unit's type (`abandoned`). In any where there are none.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// let failed = unitwait::Manager::system()?.list_units_in(&["failed"], &["*.scope"], Duration::from_secs(1))?;
+    /// # Ok::<(), unitwait::Error>(())
+    /// ```
+    pub fn list_units_in(
+        &self,
+        states: &[&str],
+        patterns: &[&str],
+        deadline: impl Into<Deadline>,
+    ) -> Result<Vec<UnitStatus>> {
+        let is_word = |state: &&&str| {
+            !state.is_empty() && state.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        };
+        if let Some(bad) = states.iter().find(|state| !is_word(state)) {
+            return Err(Error::invalid(
+                "state",
+                *bad,
+                "a state is a word such as `active` or `stop-sigterm`",
+            ));
+        }
         // Twice the longest name would match nothing that the longest does not.
         let most = 2 * name::LONGEST;
         if let Some(bad) = patterns.iter().find(|pattern| pattern.contains('\0') || pattern.len() > most) {
             return Err(Error::invalid("pattern", *bad, format!("it has a NUL byte, or over {most} bytes")));
         }
         let asked = Asked::new(Operation::List, None);
-        let call = Call::ListUnits { patterns: patterns.iter().map(ToString::to_string).collect() };
+        let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect();
+        let call = Call::ListUnits { states: texts(states), patterns: texts(patterns) };
         let plan = Plan::Single { asked: asked.clone(), call };
         self.ask(plan, deadline.into(), finish_list(asked))
+    }
+
+    /// The name of the unit that a process is in, as systemd knows it. Blocks until the answer or until the deadline.
+    /// Errors: [`Error::NoSuchUnit`] where it is in none, [`Error::NoSuchProcess`], otherwise as
+    /// [`Manager::kill_unit`]. Source: `org.freedesktop.systemd1(5)`, `GetUnitByPID()`.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// let own = unitwait::Manager::system()?.unit_of_process(std::process::id(), Duration::from_secs(1))?;
+    /// println!("this process is in {own}");
+    /// # Ok::<(), unitwait::Error>(())
+    /// ```
+    pub fn unit_of_process(&self, pid: u32, deadline: impl Into<Deadline>) -> Result<String> {
+        crate::unit::check_pid(pid.into())?;
+        let asked = Asked::new(Operation::FindUnit, Some(&pid.to_string()));
+        let plan = Plan::Single { asked: asked.clone(), call: Call::UnitByPid(pid) };
+        self.ask(plan, deadline.into(), finish_unit_name(asked))
     }
 
     /// Cancels a job by its number. Blocks until systemd has answered or until the deadline. Errors:
@@ -462,6 +507,16 @@ fn check_property_name(property: &str) -> Result<()> {
 fn finish_nothing(asked: Asked) -> Finish<()> {
     Box::new(move |success, _| match success {
         Success::Answer(_) => Ok(()),
+        _ => Err(unexpected(asked)),
+    })
+}
+
+fn finish_unit_name(asked: Asked) -> Finish<String> {
+    Box::new(move |success, _| match success {
+        Success::Answer(values) => {
+            let unit = values.first().and_then(|path| systemd1::unit_at(path.as_str()?));
+            unit.ok_or_else(|| unexpected(asked))
+        }
         _ => Err(unexpected(asked)),
     })
 }

@@ -68,7 +68,8 @@ pub(crate) enum Call {
     Attach { unit: String, pids: Vec<u32> },
     RunAttach { path: String, interface: String, subgroup: String, pids: Vec<u32> },
     UnitFreezer { path: String, freeze: bool },
-    ListUnits { patterns: Vec<String> },
+    ListUnits { states: Vec<String>, patterns: Vec<String> },
+    UnitByPid(u32),
     Get { path: String, interface: String, name: String },
     GetAll { path: String, interface: String },
 }
@@ -119,9 +120,10 @@ impl Call {
                 method(path, interface, "AttachProcesses").append2(subgroup.as_str(), pids.as_slice())
             }
             Call::UnitFreezer { path, freeze } => method(path, UNIT, if *freeze { "Freeze" } else { "Thaw" }),
-            Call::ListUnits { patterns } => {
-                manager_method("ListUnitsByPatterns").append2(Vec::<String>::new(), patterns.as_slice())
+            Call::ListUnits { states, patterns } => {
+                manager_method("ListUnitsByPatterns").append2(states.as_slice(), patterns.as_slice())
             }
+            Call::UnitByPid(pid) => manager_method("GetUnitByPID").append1(*pid),
             Call::Get { path, interface, name } => {
                 method(path, PROPERTIES, "Get").append2(interface.as_str(), name.as_str())
             }
@@ -144,7 +146,14 @@ impl Call {
 
     /// Whether it may be asked twice: it changes nothing, or nothing but what goes with the connection.
     pub(crate) fn may_be_repeated(&self) -> bool {
-        matches!(self, Call::Get { .. } | Call::GetAll { .. } | Call::ListUnits { .. } | Call::RunRef { .. })
+        matches!(
+            self,
+            Call::Get { .. }
+                | Call::GetAll { .. }
+                | Call::ListUnits { .. }
+                | Call::UnitByPid(_)
+                | Call::RunRef { .. }
+        )
     }
 }
 
