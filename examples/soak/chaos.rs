@@ -1,92 +1,97 @@
-//! The second process: PID 1 stopped and continued, the bus killed, systemd reexecuted and reloaded, and signals
-//! forged by nobody.
+//! The second process: PID 1 stopped and continued, the bus killed, systemd reexecuted and reloaded, and beside all that
+//! signals forged by nobody. Each that has happened is a line on standard output.
 
 use std::env;
 use std::error::Error;
+use std::io::{Read, Write, stdin, stdout};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use dbus::Message;
-use dbus::channel::{BusType, Channel};
-
-const NOBODY: &str = "65534";
-const MANAGER: (&str, &str) = ("/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager");
+use crate::forger::Forger;
 
 type Done = Result<(), Box<dyn Error>>;
 
-/// Goes on until it is killed.
-pub fn run(seed: u64) -> Done {
-    let mut rng = fastrand::Rng::with_seed(seed);
-    loop {
-        thread::sleep(Duration::from_millis(rng.u64(100..1_500)));
-        match rng.u32(..6) {
-            0 | 1 => {
-                control("stop")?;
-                thread::sleep(Duration::from_millis(rng.u64(..1_500)));
-                control("cont")?;
-            }
-            2 => restart_bus(),
-            3 => systemctl(&["daemon-reexec"]),
-            4 => systemctl(&["daemon-reload"]),
-            _ => forge_as_nobody(rng.u64(..u64::MAX))?,
-        }
-    }
+#[derive(Clone, Copy)]
+enum Event {
+    Stop,
+    Bus,
+    Reexec,
+    Reload,
 }
 
-/// Puts all in order again, whatever the last event was.
-pub fn heal() -> Done {
+/// Goes on until its standard input ends, and then puts all in order again.
+pub fn run(seed: u64) -> Done {
+    let over = end_of_input();
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let mut forger = Forger::start(seed)?;
+    // Dealt like cards, so that no seed leaves one out.
+    let mut deck = Vec::new();
+    while pause(&over, rng.u64(100..1_500)) {
+        forger.check()?;
+        if deck.is_empty() {
+            deck = vec![Event::Stop, Event::Stop, Event::Bus, Event::Reexec, Event::Reload];
+            rng.shuffle(&mut deck);
+        }
+        let event = deck.pop().ok_or("an empty deck")?;
+        let (kind, happened) = match event {
+            Event::Stop => {
+                control("stop")?;
+                pause(&over, rng.u64(..1_500));
+                control("cont")?;
+                ("stop", true)
+            }
+            Event::Bus => ("bus", restart_bus()),
+            Event::Reexec => ("reexec", systemctl(&["daemon-reexec"])),
+            Event::Reload => ("reload", systemctl(&["daemon-reload"])),
+        };
+        writeln!(stdout(), "{kind}{}", if happened { "" } else { " failed" })?;
+    }
+    drop(forger);
+    heal()
+}
+
+fn end_of_input() -> Receiver<()> {
+    let (tell, over) = channel();
+    thread::spawn(move || {
+        let _ = stdin().read_to_end(&mut Vec::new());
+        drop(tell);
+    });
+    over
+}
+
+/// False where there is to be no more.
+fn pause(over: &Receiver<()>, milliseconds: u64) -> bool {
+    over.recv_timeout(Duration::from_millis(milliseconds)) == Err(RecvTimeoutError::Timeout)
+}
+
+/// Whatever the last event was.
+fn heal() -> Done {
     control("cont")?;
     systemctl(&["reset-failed", "dbus.service"]);
-    systemctl(&["start", "dbus.service"]);
-    Ok(())
+    let is_up = systemctl(&["start", "dbus.service"]);
+    if is_up { Ok(()) } else { Err("the bus does not come up again".into()) }
 }
 
 fn control(verb: &str) -> Done {
     let ctl = env::var_os("UNITWAIT_SANDBOX_CTL").ok_or("there is no sandbox")?;
-    Command::new(ctl).arg(verb).status()?;
-    Ok(())
+    let status = Command::new(ctl).arg(verb).stdin(Stdio::null()).stdout(Stdio::null()).status()?;
+    if status.success() { Ok(()) } else { Err(format!("PID 1 could not be made to {verb}: {status}").into()) }
 }
 
-fn restart_bus() {
-    quietly(Command::new("pkill").args(["-KILL", "-x", "dbus-daemon"]));
-    systemctl(&["reset-failed", "dbus.service"]);
-    systemctl(&["restart", "dbus.service"]);
+/// It dies as by a crash; whether it did, and is up again.
+fn restart_bus() -> bool {
+    let killed = systemctl(&["kill", "--signal=KILL", "dbus.service"]);
+    // Or five deaths in ten seconds would be the unit's own start limit.
+    systemctl(&["reset-failed", "dbus.service", "dbus.socket"]);
+    systemctl(&["start", "dbus.socket", "dbus.service"]) && killed
 }
 
 /// As root it asks over systemd's own socket, bus or no bus.
-fn systemctl(arguments: &[&str]) {
-    quietly(Command::new("timeout").args(["10", "systemctl"]).args(arguments));
-}
-
-fn quietly(command: &mut Command) {
-    let _ = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
-}
-
-fn forge_as_nobody(seed: u64) -> Done {
-    let own = env::current_exe()?;
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"]).arg(own);
-    quietly(command.args(["forge", &seed.to_string()]));
-    Ok(())
-}
-
-/// Guesses job numbers and unique names, for a third of a second, or until there is no bus.
-pub fn forge(seed: u64) -> Done {
-    let mut rng = fastrand::Rng::with_seed(seed);
-    let channel = Channel::get_private(BusType::System)?;
-    let until = Instant::now() + Duration::from_millis(300);
-    while Instant::now() < until && channel.is_connected() {
-        let job = rng.u32(..20_000);
-        let path = dbus::Path::from(format!("/org/freedesktop/systemd1/job/{job}"));
-        let mut message = Message::new_signal(MANAGER.0, MANAGER.1, "JobRemoved")?
-            .append3(job, path, format!("soak-{}.scope", rng.u32(..100_000)))
-            .append1("done");
-        if rng.bool() {
-            message.set_destination(Some(format!(":1.{}", rng.u32(..200)).into()));
-        }
-        channel.send(message).map_err(|()| "the bus is gone")?;
-        channel.flush();
-    }
-    Ok(())
+fn systemctl(arguments: &[&str]) -> bool {
+    let mut command = Command::new("timeout");
+    command.args(["10", "systemctl"]).args(arguments);
+    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
 }

@@ -1,27 +1,60 @@
 //! The long run: callers at random against a systemd to which everything happens. Started by `scripts/soak`, which
 //! says what it fails on; it needs the sandbox, for it stops PID 1 and kills the bus.
 
+mod caller;
 mod chaos;
+mod forger;
+mod lives;
+mod machine;
+mod process;
+mod storm;
 mod tally;
-mod watch;
-mod worker;
+mod watcher;
+mod witness;
 
 use std::env;
 use std::error::Error;
-use std::process::{Child, Command, ExitCode};
+use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use unitwait::Manager;
+use unitwait::{Manager, Stats};
 
-use tally::Tally;
-use watch::{Footprint, Metronome};
-use worker::Worker;
+use caller::{Caller, HOLD, Way};
+use machine::{Footprint, Metronome};
+use process::is_hybrid;
+use storm::Storm;
+use tally::{MARGIN, Tally};
+use witness::Witness;
 
-const WORKERS: u64 = 8;
+const CALLERS: u64 = 8;
 const LINE: Duration = Duration::from_secs(10);
+
+/// How long past the end of the run its last calls may take: the longest deadline, systemd's own client, and a margin.
+const LAST_CALLS: Duration = Duration::from_secs(60);
+
+/// How many faults are told of one by one.
+const MOST_TOLD: usize = 20;
+
+/// What must have gone well, or been seen, in every run.
+const SEEN: [&str; 14] = [
+    "create",
+    "stop",
+    "kill",
+    "read",
+    "leave",
+    "slow stop",
+    "queued",
+    "wait",
+    "adopt",
+    "kill_all",
+    "set",
+    "attach",
+    "watch",
+    "events unread",
+];
 
 fn main() -> ExitCode {
     env_logger::init();
@@ -30,7 +63,7 @@ fn main() -> ExitCode {
     let done = match arguments.first().map(String::as_str) {
         Some("run") => run(number(1).unwrap_or(120), number(2).unwrap_or(1)),
         Some("chaos") => chaos::run(number(1).unwrap_or(1)),
-        Some("forge") => chaos::forge(number(1).unwrap_or(1)),
+        Some("forge") => forger::run(number(1).unwrap_or(1)),
         _ => Err("usage: soak run SECONDS SEED; started by scripts/soak".into()),
     };
     match done {
@@ -42,115 +75,190 @@ fn main() -> ExitCode {
     }
 }
 
+/// What a run is made of, and what it is judged by.
+struct Soak {
+    bus: Way,
+    private: Way,
+    /// Requests that the managers made before the run.
+    opened: u64,
+    tally: Arc<Tally>,
+    witness: Arc<Witness>,
+    metronome: Metronome,
+}
+
 fn run(seconds: u64, seed: u64) -> Result<(), Box<dyn Error>> {
     if env::var_os("UNITWAIT_SANDBOX").is_none() {
         return Err("it stops PID 1 and kills the bus: only in the sandbox".into());
     }
-    let managers = [Manager::system()?, Manager::private()?];
-    let opened: u64 = managers.iter().map(|manager| manager.stats().map_or(0, |stats| stats.succeeded)).sum();
-    let tally = Arc::new(Tally::default());
-    let metronome = Metronome::start();
+    hold()?;
+    let soak = Soak::new()?;
     let before = Footprint::now();
     let until = Instant::now() + Duration::from_secs(seconds);
-    let workers: Vec<_> = (0..WORKERS)
-        .map(|number| {
-            let manager = managers[usize::from(number % 4 == 3)].clone();
-            let mut worker = Worker::new(manager, Arc::clone(&tally), seed * 1_000 + number);
-            thread::spawn(move || worker.run(until))
-        })
-        .collect();
-    let chaos = Chaos(Command::new(env::current_exe()?).args(["chaos", &seed.to_string()]).spawn()?);
-    let warm = watch(&managers, &tally, &metronome, until);
-    for worker in workers {
-        worker.join().map_err(|_| "a worker panicked")?;
-    }
-    drop(chaos);
-    chaos::heal()?;
-    settle(&managers, &tally, opened)?;
-    println!("soak: {}", line(&managers, &tally, &metronome));
-    judge(&tally, &metronome, &before, &warm)
+    let threads = soak.start(seed, until);
+    let mut storm = Storm::start(seed)?;
+    let warm = soak.watch(&mut storm, until)?;
+    soak.join(threads, until + LAST_CALLS)?;
+    storm.end()?;
+    soak.settle()?;
+    println!("soak: {}", soak.line());
+    println!("soak: {storm}; {}", soak.witness);
+    soak.judge(&before, &warm)
 }
 
-/// The second process, which is killed at the end of the run or of a failed one.
-struct Chaos(Child);
-
-impl Drop for Chaos {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// Starts the unit that is never up.
+fn hold() -> Result<(), Box<dyn Error>> {
+    let mut command = Command::new("systemd-run");
+    command.args(["--no-block", "--quiet", "--property=Type=oneshot", "--unit", HOLD, "sleep", "infinity"]);
+    let status = command.status()?;
+    if status.success() { Ok(()) } else { Err(format!("{HOLD} does not start: {status}").into()) }
 }
 
-/// Prints a line every ten seconds, and gives the footprint once the run was warm.
-fn watch(managers: &[Manager], tally: &Tally, metronome: &Metronome, until: Instant) -> Footprint {
-    let begun = Instant::now();
-    let warm_at = begun + (until - begun) / 3;
-    let mut warm = None;
-    while Instant::now() < until {
-        thread::sleep(LINE.min(until.saturating_duration_since(Instant::now())));
-        println!("soak: {:4} s, {}", begun.elapsed().as_secs(), line(managers, tally, metronome));
-        if warm.is_none() && Instant::now() >= warm_at {
-            warm = Some(Footprint::now());
+impl Soak {
+    fn new() -> Result<Soak, Box<dyn Error>> {
+        let bus = Way { counted: Manager::system()?, compound: Manager::system()? };
+        let private = Way { counted: Manager::private()?, compound: Manager::private()? };
+        let mut soak = Soak {
+            bus,
+            private,
+            opened: 0,
+            tally: Arc::default(),
+            witness: Arc::default(),
+            metronome: Metronome::start(),
+        };
+        soak.opened = soak.counted()?.iter().map(outcomes).sum();
+        Ok(soak)
+    }
+
+    fn start(&self, seed: u64, until: Instant) -> Vec<JoinHandle<()>> {
+        let callers = (0..CALLERS).map(|number| {
+            let (mut way, mut other) = (self.bus.clone(), self.private.clone());
+            if number % 4 == 3 {
+                std::mem::swap(&mut way, &mut other);
+            }
+            let rng = fastrand::Rng::with_seed(seed * 1_000 + number);
+            let (tally, witness) = (Arc::clone(&self.tally), Arc::clone(&self.witness));
+            let mut caller = Caller { way, other, tally, witness, rng };
+            thread::spawn(move || caller.run(until))
+        });
+        let watched = [self.bus.counted.clone(), self.private.counted.clone()];
+        let tally = Arc::clone(&self.tally);
+        let watcher = thread::spawn(move || watcher::run(&watched, &tally, seed, until));
+        callers.chain([watcher]).collect()
+    }
+
+    /// Prints a line every ten seconds, and gives the footprint once the run was warm.
+    fn watch(&self, storm: &mut Storm, until: Instant) -> Result<Footprint, Box<dyn Error>> {
+        let begun = Instant::now();
+        let warm_at = begun + (until - begun) / 3;
+        let mut warm = None;
+        while Instant::now() < until {
+            thread::sleep(LINE.min(until.saturating_duration_since(Instant::now())));
+            println!("soak: {:4} s, {}; {storm}", begun.elapsed().as_secs(), self.line());
+            storm.check()?;
+            if warm.is_none() && Instant::now() >= warm_at {
+                warm = Some(Footprint::now());
+            }
+        }
+        Ok(warm.unwrap_or_else(Footprint::now))
+    }
+
+    /// Every caller must come back.
+    fn join(&self, threads: Vec<JoinHandle<()>>, until: Instant) -> Result<(), Box<dyn Error>> {
+        for thread in threads {
+            while !thread.is_finished() {
+                if Instant::now() > until {
+                    let calls = self.tally.overdue(Instant::now()).join(", ");
+                    return Err(
+                        format!("a caller does not come back; calls past their deadlines: {calls}").into()
+                    );
+                }
+                thread::sleep(Duration::from_millis(20));
+            }
+            thread.join().map_err(|_| "a caller panicked")?;
+        }
+        Ok(())
+    }
+
+    fn managers(&self) -> [&Manager; 4] {
+        let Soak { bus, private, .. } = self;
+        [&bus.counted, &bus.compound, &private.counted, &private.compound]
+    }
+
+    fn counted(&self) -> Result<[Stats; 2], Box<dyn Error>> {
+        Ok([self.bus.counted.stats()?, self.private.counted.stats()?])
+    }
+
+    fn line(&self) -> String {
+        let (mut late, mut foreign, mut connections) = (0, 0, 0);
+        for stats in self.managers().iter().filter_map(|manager| manager.stats().ok()) {
+            late += stats.late;
+            foreign += stats.foreign;
+            connections += stats.connections;
+        }
+        format!(
+            "{}; {late} late, {foreign} foreign, {connections} connections; overrun {:.1} ms (machine {:.1} ms); {}",
+            self.tally,
+            self.tally.worst_by().as_secs_f64() * 1e3,
+            self.metronome.worst().as_secs_f64() * 1e3,
+            Footprint::now()
+        )
+    }
+
+    /// All that was asked has one outcome, and nothing is left in the tables once what was late is settled.
+    fn settle(&self) -> Result<(), Box<dyn Error>> {
+        let until = Instant::now() + Duration::from_secs(90);
+        loop {
+            let mut under_way = 0;
+            for manager in self.managers() {
+                let stats = manager.stats()?;
+                under_way += stats.requests + stats.settling + stats.queued;
+            }
+            let outcomes: u64 = self.counted()?.iter().map(outcomes).sum();
+            let asked = self.tally.asked.load(Ordering::Relaxed) + self.opened;
+            if under_way == 0 && outcomes == asked {
+                return Ok(());
+            }
+            if Instant::now() > until {
+                return Err(
+                    format!("{asked} requests, {outcomes} outcomes, {under_way} still under way").into()
+                );
+            }
+            thread::sleep(Duration::from_millis(100));
         }
     }
-    warm.unwrap_or_else(Footprint::now)
-}
 
-fn line(managers: &[Manager], tally: &Tally, metronome: &Metronome) -> String {
-    let (mut late, mut foreign, mut connections) = (0, 0, 0);
-    for stats in managers.iter().filter_map(|manager| manager.stats().ok()) {
-        late += stats.late;
-        foreign += stats.foreign;
-        connections += stats.connections;
-    }
-    format!(
-        "{tally}; {late} late, {foreign} foreign, {connections} connections; overrun {:.1} ms (machine {:.1} ms); {}",
-        tally.worst().0.as_secs_f64() * 1e3,
-        metronome.worst().as_secs_f64() * 1e3,
-        Footprint::now()
-    )
-}
-
-/// All that was asked has one outcome, and nothing is left in the tables once what was late is settled.
-fn settle(managers: &[Manager], tally: &Tally, opened: u64) -> Result<(), Box<dyn Error>> {
-    let until = Instant::now() + Duration::from_secs(90);
-    loop {
-        let (mut under_way, mut outcomes) = (0, 0);
-        for manager in managers {
-            let stats = manager.stats()?;
-            under_way += stats.requests + stats.settling + stats.queued;
-            outcomes += stats.succeeded + stats.failed + stats.timed_out;
+    fn judge(&self, before: &Footprint, warm: &Footprint) -> Result<(), Box<dyn Error>> {
+        let seen = self.tally.seen();
+        println!(
+            "soak: went well: {}",
+            seen.iter().map(|(what, n)| format!("{n} {what}")).collect::<Vec<_>>().join(", ")
+        );
+        let (worst, over) = (self.tally.worst(&self.metronome), self.tally.long_overruns());
+        println!("soak: the worst overrun: {worst}; {over} over {MARGIN:?}");
+        let mut faults = self.tally.falsehoods();
+        faults.extend(self.tally.unexplained(&self.metronome));
+        faults.extend(Footprint::now().growth(before, warm));
+        // What proves nothing is no success either.
+        let freezing = if is_hybrid() { ["freeze refused"; 2] } else { ["freeze", "thaw"] };
+        let missing = SEEN.iter().chain(&freezing).filter(|what| !seen.contains_key(*what));
+        faults.extend(missing.map(|what| format!("never seen: {what}")));
+        for (what, way) in [("counted", &self.bus.counted), ("compound", &self.bus.compound)] {
+            if way.stats()?.foreign == 0 {
+                faults.push(format!("no forgery has reached the driver of the {what} requests"));
+            }
         }
-        let asked = tally.asked.load(Ordering::Relaxed) + opened;
-        if under_way == 0 && outcomes == asked {
+        if self.witness.heard() == 0 {
+            faults.push("systemd itself could never be asked".into());
+        }
+        if faults.is_empty() {
             return Ok(());
         }
-        if Instant::now() > until {
-            return Err(format!("{asked} requests, {outcomes} outcomes, {under_way} still under way").into());
-        }
-        thread::sleep(Duration::from_millis(100));
+        let more = faults.len().saturating_sub(MOST_TOLD);
+        faults.truncate(MOST_TOLD);
+        Err(format!("{}\n({more} more)", faults.join("\n")).into())
     }
 }
 
-fn judge(
-    tally: &Tally,
-    metronome: &Metronome,
-    before: &Footprint,
-    warm: &Footprint,
-) -> Result<(), Box<dyn Error>> {
-    let falsehoods = tally.falsehoods();
-    if !falsehoods.is_empty() {
-        return Err(falsehoods.join("\n").into());
-    }
-    let allowed = Duration::from_millis(250) + metronome.worst();
-    let (worst, what) = tally.worst();
-    println!("soak: the worst overrun, {worst:?}: {what}");
-    if worst > allowed {
-        return Err(format!("a call returned {worst:?} past its deadline").into());
-    }
-    let now = Footprint::now();
-    if let Some(growth) = now.growth(before, warm) {
-        return Err(growth.into());
-    }
-    Ok(())
+fn outcomes(stats: &Stats) -> u64 {
+    stats.succeeded + stats.failed + stats.timed_out
 }

@@ -1,67 +1,206 @@
-//! What came of the requests, counted by all workers.
+//! What came of the requests, counted by all callers: each call's one outcome, what was said that is not so, and how
+//! far past their deadlines calls returned.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use unitwait::Error;
+use unitwait::{Error, Operation};
+
+use crate::machine::Metronome;
+
+/// What a call may be late by, beside what the machine was late by itself in the same moments.
+pub const MARGIN: Duration = Duration::from_millis(250);
 
 #[derive(Debug, Default)]
 pub struct Tally {
-    /// Requests that were handed over.
+    /// Requests that were handed over to managers on which each is counted.
     pub asked: AtomicU64,
+    next: AtomicU64,
+    under_way: Mutex<BTreeMap<u64, (String, Instant)>>,
     outcomes: Mutex<BTreeMap<String, u64>>,
+    seen: Mutex<BTreeMap<&'static str, u64>>,
     falsehoods: Mutex<Vec<String>>,
-    worst: Mutex<(Duration, String)>,
+    worst: Mutex<Option<Overrun>>,
+    overruns: Mutex<Vec<Overrun>>,
+}
+
+/// Whether a call is one request, over a manager on which each is counted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Counted {
+    Yes,
+    No,
+}
+
+/// A call that returned after its deadline.
+#[derive(Clone, Debug)]
+pub struct Overrun {
+    what: String,
+    due: Instant,
+    by: Duration,
+}
+
+impl Overrun {
+    /// What the machine kept a thread that only sleeps waiting for in the same moments.
+    fn machines(&self, metronome: &Metronome) -> Duration {
+        metronome.worst_between(self.due, self.due + self.by)
+    }
+
+    fn tell(&self, metronome: &Metronome) -> String {
+        let machines = self.machines(metronome);
+        format!("{:.1?} past its deadline (the machine {machines:.1?} then): {}", self.by, self.what)
+    }
+}
+
+/// A call that is under way.
+pub struct Call<'a> {
+    tally: &'a Tally,
+    number: u64,
+    what: &'static str,
+    begun: Instant,
+    deadline: Duration,
 }
 
 impl Tally {
-    pub fn count<T>(&self, result: &Result<T, Error>) {
+    pub fn begin(&self, what: &'static str, deadline: Duration) -> Call<'_> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let begun = Instant::now();
+        lock(&self.under_way).insert(number, (what.into(), begun + deadline));
+        Call { tally: self, number, what, begun, deadline }
+    }
+
+    /// A call that blocks.
+    pub fn call<T>(
+        &self,
+        what: &'static str,
+        counted: Counted,
+        deadline: Duration,
+        call: impl FnOnce(Duration) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        if counted == Counted::Yes {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+        }
+        let begun = self.begin(what, deadline);
+        let result = call(deadline);
+        begun.end(&result);
+        result
+    }
+
+    /// Something that is to be seen in every run was.
+    pub fn saw(&self, what: &'static str) {
+        *lock(&self.seen).entry(what).or_default() += 1;
+    }
+
+    fn count<T>(&self, what: &'static str, result: &Result<T, Error>) {
         let kind = match result {
-            Ok(_) => "ok".to_string(),
+            Ok(_) => {
+                self.saw(what);
+                "ok".to_string()
+            }
             Err(error) => {
+                if cannot_be(error) {
+                    self.falsehood(format!("{what}: {error}: {error:?}"));
+                }
                 let text = format!("{error:?}");
                 text.split([' ', '{', '(']).next().unwrap_or_default().to_string()
             }
         };
-        // Nobody here moves processes, changes limits or speaks for systemd.
-        if let Err(Error::Misplaced { .. } | Error::Protocol { .. } | Error::Closed { .. }) = result {
-            self.falsehood(format!("{:?}", result.as_ref().err()));
-        }
-        *self.outcomes.lock().unwrap_or_else(PoisonError::into_inner).entry(kind).or_default() += 1;
+        *lock(&self.outcomes).entry(kind).or_default() += 1;
     }
 
     /// Something was said that is not so.
     pub fn falsehood(&self, what: String) {
-        self.falsehoods.lock().unwrap_or_else(PoisonError::into_inner).push(what);
+        lock(&self.falsehoods).push(what);
     }
 
     pub fn falsehoods(&self) -> Vec<String> {
-        self.falsehoods.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.falsehoods).clone()
     }
 
-    /// How far past its deadline a call returned, and which.
-    pub fn took<T>(&self, what: &str, deadline: Duration, took: Duration, result: &Result<T, Error>) {
-        let over = took.saturating_sub(deadline);
-        let mut worst = self.worst.lock().unwrap_or_else(PoisonError::into_inner);
-        if over > worst.0 {
-            let answer = result.as_ref().map_or_else(ToString::to_string, |_| "ok".into());
-            *worst = (over, format!("{what} with {deadline:?}: {answer}"));
+    /// How often each verb went well, and what else was to be seen.
+    pub fn seen(&self) -> BTreeMap<&'static str, u64> {
+        lock(&self.seen).clone()
+    }
+
+    /// Calls that have not returned though they were due before `when`.
+    pub fn overdue(&self, when: Instant) -> Vec<String> {
+        let calls = lock(&self.under_way);
+        calls.values().filter(|(_, due)| *due < when).map(|(what, _)| what.clone()).collect()
+    }
+
+    fn late(&self, overrun: Overrun) {
+        if overrun.by > MARGIN {
+            lock(&self.overruns).push(overrun.clone());
+        }
+        let mut worst = lock(&self.worst);
+        if worst.as_ref().is_none_or(|worst| worst.by < overrun.by) {
+            *worst = Some(overrun);
         }
     }
 
-    pub fn worst(&self) -> (Duration, String) {
-        self.worst.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The worst overrun of all.
+    pub fn worst(&self, metronome: &Metronome) -> String {
+        lock(&self.worst).as_ref().map_or("none".into(), |worst| worst.tell(metronome))
     }
+
+    /// How far the worst was past its deadline.
+    pub fn worst_by(&self) -> Duration {
+        lock(&self.worst).as_ref().map_or(Duration::ZERO, |worst| worst.by)
+    }
+
+    /// The overruns that the machine's own scheduling, in the same moments, does not explain.
+    pub fn unexplained(&self, metronome: &Metronome) -> Vec<String> {
+        let overruns = lock(&self.overruns);
+        let unexplained = overruns.iter().filter(|late| late.by > MARGIN + late.machines(metronome));
+        unexplained.map(|late| late.tell(metronome)).collect()
+    }
+
+    pub fn long_overruns(&self) -> usize {
+        lock(&self.overruns).len()
+    }
+}
+
+impl Call<'_> {
+    /// It returned.
+    pub fn end<T>(self, result: &Result<T, Error>) {
+        let Call { tally, number, what, begun, deadline } = self;
+        lock(&tally.under_way).remove(&number);
+        let by = begun.elapsed().saturating_sub(deadline);
+        if !by.is_zero() {
+            let answer = result.as_ref().map_or_else(ToString::to_string, |_| "ok".into());
+            let what = format!("{what} with {deadline:?}: {answer}");
+            tally.late(Overrun { what, due: begun + deadline, by });
+        }
+        tally.count(what, result);
+    }
+}
+
+/// Nobody here moves processes, changes limits, speaks for systemd, or uses a name twice.
+fn cannot_be(error: &Error) -> bool {
+    match error {
+        Error::Misplaced { .. }
+        | Error::Protocol { .. }
+        | Error::Closed { .. }
+        | Error::Superseded { .. }
+        | Error::UnitExists { .. } => true,
+        // Its process lives, and only a stop's job is cancelled.
+        Error::JobFailed { asked, .. } | Error::NoSuchProcess { asked, .. } => {
+            asked.operation == Operation::CreateScope
+        }
+        _ => false,
+    }
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} requests", self.asked.load(Ordering::Relaxed))?;
-        let outcomes = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
-        outcomes.iter().try_for_each(|(kind, count)| write!(f, ", {count} {kind}"))?;
+        write!(f, "{} calls", self.next.load(Ordering::Relaxed))?;
+        lock(&self.outcomes).iter().try_for_each(|(kind, count)| write!(f, ", {count} {kind}"))?;
         write!(f, ", {} false", self.falsehoods().len())
     }
 }

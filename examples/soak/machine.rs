@@ -2,35 +2,59 @@
 
 use std::fmt;
 use std::fs;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// A thread that does nothing but sleep, so that what it oversleeps is the machine's own doing.
 pub struct Metronome {
-    worst_us: Arc<AtomicU64>,
+    begun: Instant,
+    /// The worst of each second since.
+    seconds: Arc<Mutex<Vec<Duration>>>,
 }
 
 impl Metronome {
     pub fn start() -> Metronome {
         const TICK: Duration = Duration::from_millis(5);
-        let worst_us = Arc::new(AtomicU64::new(0));
-        let worst = Arc::clone(&worst_us);
+        let metronome = Metronome { begun: Instant::now(), seconds: Arc::default() };
+        let (begun, seconds) = (metronome.begun, Arc::clone(&metronome.seconds));
         thread::spawn(move || {
             loop {
-                let begun = Instant::now();
+                let due = Instant::now() + TICK;
                 thread::sleep(TICK);
-                let over = begun.elapsed().saturating_sub(TICK).as_micros();
-                worst.fetch_max(u64::try_from(over).unwrap_or(u64::MAX), Ordering::Relaxed);
+                let over = due.elapsed();
+                // It was late in all the seconds in which it did not wake.
+                let (first, last) = (second(begun, due), second(begun, due + over));
+                let mut seconds = lock(&seconds);
+                if seconds.len() <= last {
+                    seconds.resize(last + 1, Duration::ZERO);
+                }
+                seconds[first..=last].iter_mut().for_each(|worst| *worst = over.max(*worst));
             }
         });
-        Metronome { worst_us }
+        metronome
     }
 
-    pub fn worst(&self) -> Duration {
-        Duration::from_micros(self.worst_us.load(Ordering::Relaxed))
+    /// The worst in these seconds and in those beside them.
+    pub fn worst_between(&self, from: Instant, to: Instant) -> Duration {
+        let (first, last) = (second(self.begun, from), second(self.begun, to));
+        let seconds = lock(&self.seconds);
+        let window = seconds.iter().skip(first.saturating_sub(1)).take(last + 2 - first.saturating_sub(1));
+        window.max().copied().unwrap_or_default()
     }
+
+    /// The worst of all.
+    pub fn worst(&self) -> Duration {
+        lock(&self.seconds).iter().max().copied().unwrap_or_default()
+    }
+}
+
+fn second(begun: Instant, at: Instant) -> usize {
+    usize::try_from(at.saturating_duration_since(begun).as_secs()).unwrap_or(usize::MAX)
+}
+
+fn lock(seconds: &Mutex<Vec<Duration>>) -> MutexGuard<'_, Vec<Duration>> {
+    seconds.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What this process has in use.
