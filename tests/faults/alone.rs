@@ -1,17 +1,35 @@
 //! A process of its own for a test that counts what belongs to the whole process, or that ends it.
 
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Output};
 
 const MARK: &str = "UNITWAIT_FAULTS_ALONE";
 
+/// An ordinary user's, and no other's.
+const NOBODY: u32 = 65534;
+
 /// Runs the test's body in a new process of this same binary, and fails as that does.
 pub fn alone<F: FnOnce()>(body: F) {
+    in_new_process(body, false);
+}
+
+/// The same, with an ordinary user's rights where this process has root's.
+pub fn alone_as_ordinary_user<F: FnOnce()>(body: F) {
+    in_new_process(body, nix::unistd::geteuid().is_root());
+}
+
+fn in_new_process<F: FnOnce()>(body: F, as_nobody: bool) {
     let name = test_name::<F>();
     if std::env::var(MARK).as_ref() == Ok(&name) {
         return body();
     }
-    let output = run(&name, &[]);
+    let mut command = command(&name, &[]);
+    if as_nobody {
+        // The groups are dropped by the standard library, as root's alone may.
+        command.uid(NOBODY).gid(NOBODY).current_dir("/");
+    }
+    let output = command.output().expect("the test's own binary runs");
     let told = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && told.contains("1 passed"), "{}:\n{told}\n{errors}", output.status);
@@ -25,17 +43,15 @@ pub fn given<F>(_: &F, variable: &str) -> Option<String> {
 
 /// Runs the test that has this closure in a new process, with something given to it.
 pub fn rerun<F>(_: &F, given: &[(&str, &str)]) -> Output {
-    run(&test_name::<F>(), given)
+    command(&test_name::<F>(), given).output().expect("the test's own binary runs")
 }
 
-fn run(name: &str, given: &[(&str, &str)]) -> Output {
-    let binary = std::env::current_exe().expect("the test's own binary");
-    Command::new(binary)
-        .args(["--exact", name, "--nocapture", "--test-threads=1"])
-        .env(MARK, name)
-        .envs(given.iter().copied())
-        .output()
-        .expect("the test's own binary runs")
+fn command(name: &str, given: &[(&str, &str)]) -> Command {
+    // Through the link, for an ordinary user may not walk down to the binary.
+    let mut command = Command::new("/proc/self/exe");
+    command.args(["--exact", name, "--nocapture", "--test-threads=1"]).env(MARK, name);
+    command.envs(given.iter().copied());
+    command
 }
 
 /// A closure's type names the function it stands in: `faults::module::test::{{closure}}`.
@@ -78,4 +94,12 @@ impl Holdings {
         assert!(!more(&now), "{self:?}, then {now:?}");
         assert!(now.resident <= self.resident + memory, "{self:?}, then {now:?}");
     }
+}
+
+/// The names of this process's threads, cut as the kernel cuts them.
+pub fn thread_names() -> Vec<String> {
+    let tasks = fs::read_dir("/proc/self/task").expect("/proc is there").filter_map(Result::ok);
+    // A thread may have ended since.
+    let names = tasks.filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
+    names.map(|name| name.trim_end().to_string()).collect()
 }

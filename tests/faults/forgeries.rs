@@ -4,7 +4,7 @@
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dbus::Message;
 use dbus::arg::Variant;
@@ -224,19 +224,91 @@ fn a_flood_of_forgeries_of_every_kind_makes_no_caller_late_and_fools_none() {
     assert_eq!(held.wait(Deadline::Default).unwrap().id.get(), 7);
 }
 
+const LOCAL: &str = "org.freedesktop.DBus.Local";
+const LOCAL_PATH: &str = "/org/freedesktop/DBus/Local";
+
+/// What libdbus makes for itself where a connection ends, under a name of which nobody should hear from outside.
+fn disconnected(path: &str, interface: &str) -> Message {
+    Message::signal(&path.into(), &interface.into(), &"Disconnected".into())
+}
+
 #[test]
-fn who_claims_that_the_connection_has_ended_is_not_believed() {
+fn who_claims_that_the_connection_has_ended_is_thrown_off_the_bus_and_nobody_hears_of_it() {
     let world = World::on_bus();
     let ticket = world.manager.submit(&UnitJob::stop("target.scope"), LONG).unwrap();
     let call = world.script.next("StopUnit");
     let forger = forger(&world);
-    let path = "/org/freedesktop/DBus/Local".into();
-    let end = Message::signal(&path, &"org.freedesktop.DBus.Local".into(), &"Disconnected".into());
-    forger.send(addressed(end, &call.caller()));
+    forger.send(addressed(disconnected(LOCAL_PATH, LOCAL), &call.caller()));
+    let is_there = || world.script.others().iter().any(|name| name == forger.unique_name());
+    let until = Instant::now() + LONG;
+    while is_there() {
+        assert!(Instant::now() < until, "this bus lets it pass, or swallows it");
+    }
     call.job(7);
     world.round_trip();
     assert!(ticket.try_wait().is_none());
     world.script.job_removed(7, "target.scope", "done");
     ticket.wait(Deadline::Default).unwrap();
     assert_eq!(world.stats().connections, 1);
+}
+
+/// A bus that lets a stranger's end of the connection through, before the answer to the first read of `SubState`.
+fn with_a_forged_end(stream: UnixStream, number: u32, end: &dyn Fn() -> Message) {
+    let Ok(wire) = Wire::server(stream) else { return };
+    let from = |mut message: Message, sender: &str| {
+        message.set_sender(Some(sender.into()));
+        message
+    };
+    while let Ok(call) = wire.receive() {
+        let answer = || call.method_return();
+        let property = call.get2::<&str, &str>().1;
+        let messages = match (call.member().as_deref(), property) {
+            (Some("Hello"), _) => vec![from_bus(answer().append1(":1.5"))],
+            (Some("GetNameOwner"), _) => vec![from_bus(answer().append1(":1.0"))],
+            (Some("StopUnit"), _) => vec![from(answer().append1(job_path(7)), ":1.0")],
+            (Some("Get"), Some("SubState")) if number == 0 => {
+                vec![from(end(), ":1.66"), from(answer().append1(Variant("true")), ":1.0")]
+            }
+            (Some("Get"), Some("Result")) => vec![
+                from(job_removed(7, "target.scope", "done"), ":1.0"),
+                from(answer().append1(Variant("true")), ":1.0"),
+            ],
+            (Some("Get"), _) => vec![from(answer().append1(Variant("true")), ":1.0")],
+            _ => continue,
+        };
+        if messages.into_iter().any(|message| wire.send(message).is_err()) {
+            return;
+        }
+    }
+}
+
+fn connections_after_a_forged_end(path: &'static str, interface: &'static str) -> u64 {
+    let end = move || disconnected(path, interface);
+    let bus = Listener::new(move |stream, number| with_a_forged_end(stream, number, &end));
+    let manager = bus.open(LONG).unwrap();
+    let ticket = manager.submit(&UnitJob::stop("target.scope"), LONG).unwrap();
+    let read = |name| manager.property("target.scope", name, LONG).unwrap();
+    assert_eq!(read("SubState").as_str(), Some("true"));
+    assert!(ticket.try_wait().is_none(), "its job is not over");
+    read("Result");
+    assert_eq!(ticket.wait(Deadline::Default).unwrap().id.get(), 7);
+    manager.stats().unwrap().connections
+}
+
+#[test]
+fn a_strangers_end_of_the_connection_that_arrives_ends_none() {
+    for path in ["/org/freedesktop/DBus", "/forged"] {
+        for interface in ["org.freedesktop.DBus", "org.freedesktop.DBus.Peer", "forged.Local"] {
+            assert_eq!(connections_after_a_forged_end(path, interface), 1, "{path} {interface}");
+        }
+    }
+}
+
+/// libdbus takes its own reserved names, from outside, for garbage, and hangs up. A bus lets none through, and one that
+/// did could as well hang up itself.
+#[test]
+fn the_reserved_name_of_the_end_costs_a_connection_and_no_answer_where_a_bus_lets_it_through() {
+    for (path, interface) in [(LOCAL_PATH, LOCAL), ("/forged", LOCAL), (LOCAL_PATH, "forged.Local")] {
+        assert_eq!(connections_after_a_forged_end(path, interface), 2, "{path} {interface}");
+    }
 }

@@ -1,21 +1,25 @@
 //! The program around the driver: it forks, takes signals, exits, runs out of descriptors, and drops handles at the
 //! worst moment.
 
+use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::libc;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
-use unitwait::{Deadline, Error, Manager, UnitJob};
+use unitwait::{Deadline, Error, Manager, Stage, UnitJob};
 
-use crate::alone::{Holdings, alone, given, rerun};
-use crate::world::{LONG, MARGIN, Place, Raise, World, by, open, scope};
+use crate::alone::{Holdings, alone, alone_as_ordinary_user, given, rerun};
+use crate::bus::Directory;
+use crate::transport::full_queue;
+use crate::world::{LONG, MARGIN, Place, Raise, World, by, logged, open, record_log, scope};
 
 /// What the child of a fork finds; the number of the first thing that is wrong.
 fn look_around_in_the_child(world: World, inherited: unitwait::Ticket<unitwait::FinishedJob>) -> i32 {
@@ -167,6 +171,51 @@ fn signals_by_the_thousand_neither_kill_nor_stall_the_driver() {
     });
 }
 
+/// The signals that each thread of the driver has blocked, by the thread's name.
+fn blocked_signals() -> Vec<(String, u64)> {
+    let tasks = fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
+    // A thread may have ended since the directory was read.
+    let status = tasks.filter_map(|task| fs::read_to_string(task.join("status")).ok());
+    let field = |status: &str, name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("the kernel tells");
+        line.trim_start_matches(':').trim().to_string()
+    };
+    let threads = status.map(|status| (field(&status, "Name"), field(&status, "SigBlk")));
+    let own = threads.filter(|(name, _)| name.starts_with("unitwait"));
+    own.map(|(name, blocked)| (name, u64::from_str_radix(&blocked, 16).expect("a mask"))).collect()
+}
+
+#[test]
+fn every_signal_is_blocked_in_the_drivers_threads_and_the_callers_mask_is_as_it_was() {
+    // Those that nobody can block, and the two that the C library keeps for itself (`nptl(7)`).
+    const NEVER: [u64; 4] = [libc::SIGKILL as u64, libc::SIGSTOP as u64, 32, 33];
+    alone(|| {
+        let before = SigSet::thread_get_mask().unwrap();
+        let world = World::on_bus();
+        let directory = Directory::new();
+        let _full = full_queue(&directory.join("bus"));
+        let address = format!("unix:path={}", directory.join("bus").display());
+        thread::scope(|threads| {
+            // Its thread for connecting hangs, and so can be looked at.
+            threads.spawn(|| Manager::builder().at(address).open(Duration::from_secs(1)).unwrap_err());
+            let until = Instant::now() + LONG;
+            let mut seen = Vec::new();
+            while seen.iter().all(|(name, _): &(String, u64)| !name.starts_with("unitwait-connec")) {
+                assert!(Instant::now() < until, "no thread was seen to connect: {seen:?}");
+                seen = blocked_signals();
+            }
+            assert!(seen.iter().any(|(name, _)| name == "unitwait-dbus"), "{seen:?}");
+            let wanted = (1..=64).filter(|signal| !NEVER.contains(signal));
+            for (signal, (name, blocked)) in wanted.flat_map(|signal| seen.iter().map(move |of| (signal, of)))
+            {
+                assert!(blocked & (1 << (signal - 1)) != 0, "{name} takes signal {signal}: {blocked:016x}");
+            }
+        });
+        world.round_trip();
+        assert_eq!(SigSet::thread_get_mask().unwrap(), before, "the caller's own mask is another now");
+    });
+}
+
 #[test]
 fn the_hosts_handling_of_signals_is_left_as_it_was() {
     alone(|| {
@@ -275,6 +324,40 @@ fn without_a_free_descriptor_there_is_an_error_and_with_one_all_is_well_again() 
         let deadline = Duration::from_millis(300);
         let error = by(deadline, || world.manager.property("a.scope", "SubState", deadline)).unwrap_err();
         assert!(error.is_timeout(), "{error}");
+        as_before();
+        let Place::Bus(bus) = &world.place else { return };
+        world.script = crate::manager::Script::on(bus);
+        by(MARGIN, || world.round_trip());
+    });
+}
+
+#[test]
+fn without_a_free_thread_there_is_an_error_and_with_one_all_is_well_again() {
+    // Root is not held to the limit.
+    alone_as_ordinary_user(|| {
+        record_log();
+        let mut world = World::on_bus();
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NPROC).unwrap();
+        let none_free = || setrlimit(Resource::RLIMIT_NPROC, 1, hard).unwrap();
+        let as_before = || setrlimit(Resource::RLIMIT_NPROC, soft, hard).unwrap();
+        none_free();
+        assert!(thread::Builder::new().spawn(|| ()).is_err(), "this process is not held to the limit");
+        for _ in 0..3 {
+            let error = by(Duration::ZERO, || world.builder().open(LONG)).unwrap_err();
+            let Error::System { doing, source } = &error else { panic!("{error:?}") };
+            assert_eq!((*doing, source.kind()), ("start the dbus thread", ErrorKind::WouldBlock));
+        }
+        world.round_trip();
+        as_before();
+        world.builder().open(LONG).unwrap();
+
+        // A handle that has to connect anew, for which it needs a thread: it waits, and goes on once there is one.
+        world.bus().restart();
+        none_free();
+        let deadline = Duration::from_millis(300);
+        let error = by(deadline, || world.manager.property("a.scope", "SubState", deadline)).unwrap_err();
+        assert!(error.is_timeout() && error.stage() == Some(Stage::Connect), "{error}");
+        assert!(!logged("could not start a thread to connect in").is_empty(), "it failed for another reason");
         as_before();
         let Place::Bus(bus) = &world.place else { return };
         world.script = crate::manager::Script::on(bus);

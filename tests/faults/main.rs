@@ -13,6 +13,7 @@ mod world;
 
 mod deadlines;
 mod forgeries;
+mod full;
 mod host;
 mod jobs;
 mod leavers;

@@ -2,6 +2,7 @@
 //! good one works.
 
 use std::io::Write;
+use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
@@ -11,10 +12,11 @@ use std::time::Duration;
 
 use dbus::arg::Variant;
 use dbus::{Message, MessageType};
-use nix::sys::socket::{Backlog, listen};
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, connect, listen};
 use unitwait::{Error, Manager, Stage};
 
-use crate::alone::{Holdings, alone};
+use crate::alone::{Holdings, alone, thread_names};
 use crate::bus::{Bus, Directory};
 use crate::manager::{BUS, Script};
 use crate::wire::{Wire, line};
@@ -32,6 +34,15 @@ impl Listener {
     pub fn new(treat: impl Fn(UnixStream, u32) + Send + Sync + 'static) -> Listener {
         let directory = Directory::new();
         let socket = UnixListener::bind(directory.join("bus")).expect("a socket can be bound");
+        Listener::on(directory, socket, treat)
+    }
+
+    /// Begins to accept from a socket that is there.
+    fn on(
+        directory: Directory,
+        socket: UnixListener,
+        treat: impl Fn(UnixStream, u32) + Send + Sync + 'static,
+    ) -> Listener {
         let connections = Arc::new(AtomicU32::new(0));
         let (count, treat) = (Arc::clone(&connections), Arc::new(treat));
         thread::spawn(move || {
@@ -171,7 +182,7 @@ fn an_address_where_nobody_is_is_told_at_once() {
 }
 
 /// A socket that nobody accepts from: one connection fills its queue, and connect(2) blocks from there on.
-fn full_queue(at: &Path) -> (UnixListener, UnixStream) {
+pub fn full_queue(at: &Path) -> (UnixListener, UnixStream) {
     let socket = UnixListener::bind(at).unwrap();
     listen(&socket, Backlog::new(0).unwrap()).unwrap();
     (socket, UnixStream::connect(at).unwrap())
@@ -185,6 +196,32 @@ fn a_full_accept_queue_costs_no_more_than_the_deadline_and_is_left_behind() {
     for _ in 0..3 {
         assert_too_late(by(SHORT, || Manager::builder().at(address.as_str()).open(SHORT)));
     }
+}
+
+/// libdbus connects with a blocking socket, so a full queue never reads as `EAGAIN` (`unix(7)`): connect(2) waits, in a
+/// thread of its own, and goes on once there is room.
+#[test]
+fn a_full_accept_queue_is_waited_out_within_the_deadline() {
+    alone(|| {
+        let directory = Directory::new();
+        let (socket, _first) = full_queue(&directory.join("bus"));
+        let own = nix::sys::socket::socket(
+            AddressFamily::Unix,
+            SockType::Stream,
+            SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
+            None,
+        );
+        let address = UnixAddr::new(&directory.join("bus")).unwrap();
+        assert_eq!(connect(own.unwrap().as_raw_fd(), &address), Err(Errno::EAGAIN), "it is not full");
+        let at = format!("unix:path={}", directory.join("bus").display());
+        let opening = thread::spawn(move || by(LONG, || Manager::builder().at(at).open(LONG)));
+        while !thread_names().iter().any(|name| name.starts_with("unitwait-connec")) {
+            assert!(!opening.is_finished(), "it did not wait: {:?}", opening.join().unwrap());
+        }
+        let is_well = |stream, number| full_for_a_while(stream, 3 + number);
+        let _listener = Listener::on(directory, socket, is_well);
+        assert_eq!(opening.join().unwrap().unwrap().version(), "of the second bus");
+    });
 }
 
 #[test]
