@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::{ActiveScope, check_signal};
+use super::{ActiveScope, Ended, check_signal};
 use crate::deadline::Deadline;
 use crate::error::{Asked, Error, Operation, Result, Stage};
 use crate::sys;
@@ -141,6 +141,27 @@ impl ScopedChild {
             }
             self.look_out(left);
         }
+    }
+
+    /// Waits until the child and all that it has started have ended, and says how that came about.
+    ///
+    /// Blocks until then or until the deadline, as [`ActiveScope::wait`] does, with its errors and those of
+    /// [`ScopedChild::wait`]. The child is collected, and its status told beside what ended the run.
+    ///
+    /// ```no_run
+    /// # use std::{process::Command, time::Duration};
+    /// # use unitwait::{Ending, Manager, Scope};
+    /// # let (manager, second) = (Manager::system()?, Duration::from_secs(1));
+    /// let mut command = Command::new("sh");
+    /// command.args(["-c", "sleep 1 & kill -KILL $$"]);
+    /// let child = manager.spawn_in_scope(command, &Scope::new("short.scope"), second)?;
+    /// assert_eq!(child.wait_all(5 * second)?.ending, Ending::Killed(9));
+    /// # Ok::<(), unitwait::Error>(())
+    /// ```
+    pub fn wait_all(&self, deadline: impl Into<Deadline>) -> Result<Ended> {
+        let until = deadline.into().instant(Instant::now(), self.scope.0.manager.0.default_timeout);
+        let ended = self.scope.wait(until)?;
+        Ok(ended.with_status(self.wait(until)?))
     }
 
     /// The child's status if it has ended, and it is collected then; `None` while it runs. Does not block. Errors as

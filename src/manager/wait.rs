@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::os::fd::AsFd;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::sync::Arc;
 
 use super::active::Active;
@@ -30,6 +32,9 @@ pub struct Ended {
     /// systemd's own word for the result (`success`, `timeout`, `oom-kill`, …); `None` where it was forgotten before
     /// it could be read, as systemd forgets units that ended well.
     pub result: Option<String>,
+    /// How the process ended that unitwait itself started ([`ScopedChild::wait_all`](crate::ScopedChild::wait_all));
+    /// `None` for a run of anybody else's processes, whose parent alone is told.
+    pub status: Option<ExitStatus>,
 }
 
 /// What ended a run.
@@ -42,6 +47,8 @@ pub struct Ended {
 pub enum Ending {
     /// Its processes ended by themselves. systemd is not their parent, and does not know their exit statuses.
     Exited,
+    /// The process that unitwait itself started was killed by this signal, and nothing else ended the run.
+    Killed(i32),
     /// It was stopped by request, anybody's.
     Stopped,
     /// The kernel killed processes of it for want of memory: systemd says so, or the kernel's own counter did while
@@ -55,13 +62,14 @@ pub enum Ending {
 
 impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Ending::Exited => "ended by itself",
-            Ending::Stopped => "stopped by request",
-            Ending::OomKilled => "killed for want of memory",
-            Ending::TimedOut => "ran out of time",
-            Ending::Failed => "failed",
-        })
+        match self {
+            Ending::Exited => f.write_str("ended by itself"),
+            Ending::Killed(signal) => write!(f, "killed by signal {signal}"),
+            Ending::Stopped => f.write_str("stopped by request"),
+            Ending::OomKilled => f.write_str("killed for want of memory"),
+            Ending::TimedOut => f.write_str("ran out of time"),
+            Ending::Failed => f.write_str("failed"),
+        }
     }
 }
 
@@ -75,7 +83,16 @@ impl Ended {
             None | Some("success") => Ending::Exited,
             Some(_) => Ending::Failed,
         };
-        Ended { ending, result: end.result }
+        Ended { ending, result: end.result, status: None }
+    }
+
+    /// The same run, of which the status of the process is known that was started in it.
+    pub(super) fn with_status(self, status: ExitStatus) -> Ended {
+        let ending = match (self.ending, status.signal()) {
+            (Ending::Exited, Some(signal)) => Ending::Killed(signal),
+            (ending, _) => ending,
+        };
+        Ended { ending, status: Some(status), ..self }
     }
 }
 

@@ -130,3 +130,17 @@ fn a_run_that_the_kernel_killed_for_want_of_memory_is_told_as_such() {
     drop(child.wait());
     assert_eq!(ended.expect("the end is told").ending, Ending::OomKilled);
 }
+
+#[test]
+fn of_a_command_that_was_started_here_the_status_is_told_too() {
+    let manager = manager();
+    for (script, ending, code) in
+        [("exit 3", Ending::Exited, Some(3)), ("sleep 0.2 & kill -KILL $$", Ending::Killed(9), None)]
+    {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).stdin(Stdio::null());
+        let child = manager.spawn_in_scope(command, &Scope::new(name("status")), LONG).expect("it starts");
+        let ended = child.wait_all(LONG).expect("the end is told");
+        assert_eq!((ended.ending, ended.status.and_then(|status| status.code())), (ending, code), "{script}");
+    }
+}
