@@ -57,8 +57,14 @@ fn what_run_has_to_say_leaves_stdout_to_the_command() {
     let told = run(["run", "-v", "--unit", &unit, "echo", "mine"]);
     assert_eq!(stdout(&told), "mine\n");
     let scope = format!("create scope {unit}: ");
-    let stages: Vec<&str> =
-        stderr(&told).lines().filter_map(|line| Some(line.split_once(&scope)?.1)).collect();
+    // Without the job; a systemd that places by number alone is called a second time.
+    let mut stages: Vec<&str> = Vec::new();
+    for line in stderr(&told).lines().filter_map(|line| Some(line.split_once(&scope)?.1)) {
+        let stage = line.split(',').next().unwrap_or_default();
+        if !stages.contains(&stage) {
+            stages.push(stage);
+        }
+    }
     assert_eq!(stages, ["queued", "call", "job", "verify"], "{told:?}");
     assert!(stderr(&told).lines().last().unwrap().contains("accepted "), "the time of each: {told:?}");
     let logged = unitwait().args(["run", "true"]).env("UNITWAIT_LOG", "debug").output().unwrap();

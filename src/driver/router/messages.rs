@@ -152,6 +152,7 @@ impl<R: ReplyTo> Router<R> {
         };
         let Some(entry) = self.requests.get_mut(&id) else { return };
         entry.job = Some(job);
+        entry.half_way = true;
         entry.times.accepted += now.saturating_duration_since(entry.marked);
         entry.marked = now;
         let late = entry.reply.is_none();

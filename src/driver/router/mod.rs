@@ -76,7 +76,7 @@ struct Entry<R> {
     reply: Option<R>,
     /// Whether a late creation's unit is being looked at, for it may have to be cleared away.
     settling: bool,
-    /// Whether a call that changes something was sent.
+    /// Whether a call that changes something was carried out, or is being.
     half_way: bool,
     stage: Stage,
     place: Option<Place>,
@@ -343,7 +343,11 @@ impl<R: ReplyTo> Router<R> {
         let since = now.saturating_duration_since(entry.marked);
         match event {
             Event::Inspected(_) => entry.times.verified += since,
-            Event::Answer(_) | Event::Refused(_) => entry.times.accepted += since,
+            Event::Answer(_) => {
+                entry.times.accepted += since;
+                entry.half_way |= entry.call.as_ref().is_some_and(|call| !call.may_be_repeated());
+            }
+            Event::Refused(_) => entry.times.accepted += since,
             Event::Job(..) | Event::Changed(_) => {}
         }
         entry.marked = now;
@@ -413,7 +417,6 @@ impl<R: ReplyTo> Router<R> {
         entry.times.queued += now.saturating_duration_since(entry.marked);
         entry.marked = now;
         let Some(call) = entry.call.clone() else { return };
-        entry.half_way |= !call.may_be_repeated();
         let purpose = Purpose::Request(id, Lane::of(&call));
         self.push_call(now, call, purpose);
         self.reach(id, Stage::Call);
