@@ -68,7 +68,7 @@ fn what_run_has_to_say_leaves_stdout_to_the_command() {
     assert_eq!(stages, ["queued", "call", "job", "verify"], "{told:?}");
     assert!(stderr(&told).lines().last().unwrap().contains("accepted "), "the time of each: {told:?}");
     let logged = unitwait().args(["run", "true"]).env("UNITWAIT_LOG", "debug").output().unwrap();
-    assert!(stderr(&logged).contains(": verify\n"), "{logged:?}");
+    assert!(stderr(&logged).contains(": verify, job "), "{logged:?}");
 }
 
 /// Open files, signal mask and dispositions (the harness ignores SIGPIPE), limits, environment, directory.
