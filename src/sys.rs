@@ -58,6 +58,20 @@ pub(crate) fn kill(pid: u32, signal: i32) -> io::Result<()> {
     check(unsafe { libc::kill(pid, signal) }.into()).map(drop)
 }
 
+/// Refuses where SIGCHLD is ignored: the kernel then collects children itself, and nobody learns how they ended.
+pub(crate) fn check_children_are_kept() -> io::Result<()> {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: the kernel fills in the whole of it where it returns 0, it is read only then, and nothing is changed.
+    let handler = unsafe {
+        check(libc::sigaction(libc::SIGCHLD, std::ptr::null(), action.as_mut_ptr()).into())?;
+        action.assume_init().sa_sigaction
+    };
+    if handler == libc::SIG_IGN {
+        return Err(io::Error::from_raw_os_error(libc::ECHILD));
+    }
+    Ok(())
+}
+
 /// Has the command's child, last of all before exec, say its number at the door (a connected socket), as a `u32`, and
 /// wait there for [`GO`]. A held child ends with its parent, and on any other answer.
 pub(crate) fn hold_before_exec(command: &mut Command, door: OwnedFd) {
@@ -131,7 +145,8 @@ struct PipeEnd {
 fn let_go_of_pipes(door: RawFd, ends: &mut Vec<PipeEnd>) {
     ends.clear();
     let (first, last) = (libc::STDERR_FILENO + 1, door.saturating_add(NEARBY));
-    for end in (first..last).filter_map(pipe_end) {
+    // The highest numbers first: what was opened beside the door matters most, where there are more than there is room for.
+    for end in (first..last).rev().filter_map(pipe_end) {
         if ends.len() < ends.capacity() {
             ends.push(end);
         }

@@ -12,15 +12,15 @@ use nix::fcntl::OFlag;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, pthread_sigmask, signal};
-use nix::unistd::pipe2;
+use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, kill, pthread_sigmask, signal};
+use nix::unistd::{Pid, pipe2};
 use std::os::fd::AsFd;
-use unitwait::{Error, Manager, Scope, Stage};
+use unitwait::{Error, Manager, Scope, Slice, Stage};
 
 use crate::hold::Hold;
 use crate::spawn::{Mark, alone, children, gone, output, sh};
 use crate::support::elsewhere::{given, test_name};
-use crate::support::{AT_ONCE, LONG, eventually, manager, name};
+use crate::support::{AT_ONCE, LONG, eventually, hybrid, manager, name};
 
 const SHORT: Duration = Duration::from_millis(300);
 
@@ -78,6 +78,98 @@ fn a_child_that_never_comes_as_far_as_to_be_placed_is_ended_at_the_deadline() {
         assert_eq!(children(), []);
         gone(&manager, &unit);
         assert!(!mark.is_set());
+    });
+}
+
+#[test]
+#[allow(unsafe_code, reason = "what a child does before exec, and a handler, have no safe form")]
+fn a_child_that_cannot_go_on_is_ended_at_the_deadline() {
+    alone(&test_name(a_child_that_cannot_go_on_is_ended_at_the_deadline), || {
+        let manager = manager();
+        // Stopped while it is held, or in its own closure before.
+        for stop_before in [false, true] {
+            let (mark, unit) = (Mark::new(), name("stopped"));
+            let mut command = mark.command();
+            let hold = (!stop_before).then(Hold::new);
+            // SAFETY: to raise a signal is all it does.
+            unsafe {
+                command.pre_exec(move || {
+                    if stop_before {
+                        libc::raise(libc::SIGSTOP);
+                    }
+                    Ok(())
+                })
+            };
+            let scope = hold.iter().fold(Scope::new(&unit), |scope, hold| scope.after([&hold.0]));
+            let answer = thread::scope(|threads| {
+                let spawn = threads
+                    .spawn(|| by_deadline(2 * SHORT, |by| manager.spawn_in_scope(command, &scope, by)));
+                if !stop_before {
+                    eventually("the child is held", || {
+                        !manager.list_units(&[&unit], LONG).unwrap().is_empty()
+                    });
+                    for child in children() {
+                        kill(Pid::from_raw(child.try_into().unwrap()), Signal::SIGSTOP).unwrap();
+                    }
+                }
+                spawn.join().unwrap()
+            });
+            assert!(answer.is_err_and(|error| error.is_timeout()));
+            assert_eq!(children(), []);
+            assert!(!mark.is_set());
+        }
+        // Every deadline, those that come before the fork included.
+        for micros in [1, 50, 500, 2_000] {
+            let mut command = Command::new("true");
+            // SAFETY: sleeping is what it does, and all it does.
+            unsafe {
+                command.pre_exec(|| {
+                    loop {
+                        libc::pause();
+                    }
+                })
+            };
+            let by = Duration::from_micros(micros);
+            let answer =
+                by_deadline(by, |by| manager.spawn_in_scope(command, &Scope::new(name("never")), by));
+            assert!(answer.is_err_and(|error| error.is_timeout()));
+            assert_eq!(children(), []);
+        }
+    });
+}
+
+#[test]
+fn a_child_for_a_frozen_slice_is_ended_at_the_deadline() {
+    if hybrid() {
+        // systemd freezes in cgroup v2 alone, and says so: `freeze.rs` sees that.
+        return;
+    }
+    alone(&test_name(a_child_for_a_frozen_slice_is_ended_at_the_deadline), || {
+        let manager = manager();
+        let slice = name("cold").replace(".scope", ".slice").replace('-', "_");
+        let active = manager.create_slice(&Slice::new(&slice), LONG).unwrap();
+        active.freeze(LONG).unwrap();
+        let mark = Mark::new();
+        let scope = Scope::new(name("frozen")).slice(&slice);
+        let answer = by_deadline(2 * SHORT, |by| manager.spawn_in_scope(mark.command(), &scope, by));
+        assert!(answer.is_err_and(|error| error.is_timeout()));
+        assert_eq!(children(), []);
+        assert!(!mark.is_set());
+        active.thaw(LONG).unwrap();
+        active.stop(LONG).unwrap();
+    });
+}
+
+#[test]
+#[allow(unsafe_code, reason = "what a child does before exec, and a handler, have no safe form")]
+fn where_sigchld_is_ignored_nothing_is_forked() {
+    alone(&test_name(where_sigchld_is_ignored_nothing_is_forked), || {
+        // SAFETY: no handler of this program's runs.
+        unsafe { signal(Signal::SIGCHLD, SigHandler::SigIgn) }.unwrap();
+        let (manager, unit) = (manager(), name("ignored"));
+        let answer = manager.spawn_in_scope(Command::new("/nonexistent"), &Scope::new(&unit), LONG);
+        assert!(matches!(answer, Err(Error::System { .. })), "{answer:?}");
+        gone(&manager, &unit);
     });
 }
 

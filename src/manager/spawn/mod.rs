@@ -13,6 +13,8 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use nix::libc::SIGKILL;
 use nix::unistd::{Pid, gettid};
 
 use super::child::{ScopedChild, ends_within};
@@ -24,8 +26,11 @@ use crate::sys;
 use crate::unit::Scope;
 use door::{Door, Knock};
 
-/// How long past the deadline a call stays to see a scope gone whose command could not be executed.
-const CLEARING: Duration = Duration::from_millis(250);
+/// How long a child has for its exec that is let go on in the last moment.
+const LAST_MOMENT: Duration = Duration::from_millis(50);
+
+/// Between tries to end a child that is not to be found yet.
+const AGAIN: Duration = Duration::from_millis(5);
 
 impl Manager {
     /// Starts a command of which not one instruction runs outside of its scope.
@@ -36,8 +41,9 @@ impl Manager {
     /// environment, and closures given to `pre_exec`, which all have run by then and must not fork. The command is
     /// taken for good, for what holds its child cannot be taken out of it again.
     ///
-    /// Blocks until the command executes or until the deadline, which covers all but exec itself. A deadline that has
-    /// passed, a bad scope and a command with a NUL byte are refused before anything is forked. Whatever fails, the
+    /// Blocks until the command executes or until the deadline: a child that cannot go on by then (its slice is frozen,
+    /// its program lies on a file system that does not answer) is ended. Only cgroup v1's own freezer keeps it from that,
+    /// and the call with it. A deadline that has passed, a bad scope and a command with a NUL byte are refused before anything is forked. Whatever fails, the
     /// child is ended and collected, the error says why, and nothing of the command has run. The scope does not stay
     /// behind: it ends with its one process, or is stopped where the command could not be executed; only one that
     /// names other processes too is left to them. A held child also ends if this process does. While it is held it
@@ -45,7 +51,8 @@ impl Manager {
     ///
     /// Errors: those of [`create_scope`](Manager::create_scope), with its meaning; [`Error::Exec`] with exec's own
     /// errno, or that of what came before; [`Error::Timeout`] at stage [`Stage::Fork`] where the child did not come as
-    /// far as to be placed; [`Error::NoSuchProcess`] where it was killed before it could execute; [`Error::System`].
+    /// far as to be placed; [`Error::NoSuchProcess`] where it was killed before it could execute; [`Error::System`], also where this process
+    /// ignores SIGCHLD, so that no child of its can be collected.
     /// A retry is safe, for a call that failed has run nothing; after one that went well it answers `UnitExists`, or
     /// starts the command once more where the scope has ended.
     ///
@@ -100,15 +107,18 @@ impl Spawning<'_> {
     fn spawn(&self, mut command: Command) -> Result<ScopedChild> {
         let (door, far) = Door::new().map_err(system("make a socket pair"))?;
         sys::hold_before_exec(&mut command, far);
+        sys::check_children_are_kept().map_err(system("collect a child later"))?;
         let parent = gettid();
+        let (is_back, spawned_is_back) = bounded(0);
         let (spawned, fate) = thread::scope(|threads| {
-            let meet = || self.meet(&door, parent);
+            let meet = || self.meet(&door, parent, &spawned_is_back);
             let name = thread::Builder::new().name("unitwait-spawn".into());
             let meeting = signals::without(|| name.spawn_scoped(threads, meet))
                 .map_err(system("start the thread that places the child"))?;
             let shut_at_the_end = Shut(&door);
+            let at_the_end: (Shut<'_>, Sender<()>) = (shut_at_the_end, is_back);
             let spawned = command.spawn();
-            drop(shut_at_the_end);
+            drop(at_the_end);
             Ok((spawned, meeting.join().unwrap_or_else(|panic| resume_unwind(panic))))
         })?;
         match (spawned, fate) {
@@ -128,46 +138,56 @@ impl Spawning<'_> {
         }
     }
 
-    /// Meets the child at the door, and lets it go on once it is in place.
-    fn meet(&self, door: &Door, parent: Pid) -> Fate {
+    /// Meets the child at the door, and lets it go on once it is in place. `back` is closed when the caller's thread is
+    /// out of `Command::spawn`; until then a child that does not do as it is told is ended, for it may be unable to: in
+    /// a frozen slice, stopped by a signal, or in a closure that never returns.
+    fn meet(&self, door: &Door, parent: Pid, back: &Receiver<()>) -> Fate {
         // However this ends, the child is not left waiting, and so neither is the thread that waits for it.
         let turn_away = TurnAway(door);
+        let absent = |error| {
+            door.shut();
+            while back.recv_timeout(AGAIN) == Err(RecvTimeoutError::Timeout) {
+                door.kill_absentee(parent);
+            }
+            Fate::Refused(error, None)
+        };
         let pid = match door.wait(self.deadline) {
             Ok(Knock::Child(pid)) => pid,
             Ok(Knock::Nobody) => return Fate::NeverCame,
-            Ok(Knock::TooLate) => {
-                door.shut();
-                door.kill_absentee(parent);
-                return Fate::Refused(self.late(), None);
-            }
-            Err(source) => return Fate::Refused(system("meet the child before exec")(source), None),
+            Ok(Knock::TooLate) => return absent(self.late()),
+            Err(source) => return absent(system("meet the child before exec")(source)),
         };
-        let fate = self.place(pid);
-        if matches!(fate, Fate::Go(..)) {
-            std::mem::forget(turn_away);
-            door.say(true);
-        }
-        fate
-    }
-
-    fn place(&self, pid: u32) -> Fate {
         let pidfd = sys::pidfd_open(pid).ok();
         // Limits that cannot hold are judged here: to stop the scope, the child must be sent away first, for it may be
         // deaf to SIGTERM as long as it is this program.
         let scope = self.scope.clone().pid(pid).require_limits(false);
-        let active = match self.manager.create_scope(&scope, self.deadline) {
-            Ok(active) => active,
-            Err(error) => return Fate::Refused(error, None),
+        let (error, active) = match self.manager.create_scope(&scope, self.deadline) {
+            Err(error) => (error, None),
+            Ok(active) => match self.objection(&active, pid, pidfd.as_ref()) {
+                Some(objection) => (objection, Some(active)),
+                None => {
+                    std::mem::forget(turn_away);
+                    door.say(true);
+                    let until = self.deadline.max(Instant::now() + LAST_MOMENT);
+                    if back.recv_deadline(until) != Err(RecvTimeoutError::Timeout) {
+                        return Fate::Go(active, pidfd);
+                    }
+                    (self.late(), Some(active))
+                }
+            },
         };
+        end(pid, pidfd.as_ref());
+        Fate::Refused(error, active)
+    }
+
+    /// Why a child may not go on though its scope is there.
+    fn objection(&self, active: &ActiveScope, pid: u32, pidfd: Option<&OwnedFd>) -> Option<Error> {
         if self.scope.require_limits && !active.limit_gaps().is_empty() {
             let asked = Asked::new(Operation::CreateScope, Some(&self.scope.name));
-            let gaps = active.limit_gaps().to_vec();
-            return Fate::Refused(Error::Limit { asked, gaps, released: false }, Some(active));
+            return Some(Error::Limit { asked, gaps: active.limit_gaps().to_vec(), released: false });
         }
-        if pidfd.as_ref().is_some_and(|pidfd| ends_within(pidfd.as_fd(), Duration::ZERO)) {
-            return Fate::Refused(self.killed(pid), Some(active));
-        }
-        Fate::Go(active, pidfd)
+        let has_ended = pidfd.is_some_and(|pidfd| ends_within(pidfd.as_fd(), Duration::ZERO));
+        has_ended.then(|| self.killed(pid))
     }
 
     /// The scope of a child that was turned away: with limits required, all of it is released, as by a creation.
@@ -191,10 +211,11 @@ impl Spawning<'_> {
         if !matches!(active.outcome(), Outcome::Created | Outcome::Replaced) {
             return false;
         }
-        match active.stop(self.deadline.max(Instant::now() + CLEARING)) {
+        // Where no time is left it ends by itself, with its one process.
+        match active.stop(self.deadline) {
             Ok(_) | Err(Error::NoSuchUnit { .. } | Error::Superseded { .. }) => true,
             Err(error) => {
-                log::warn!("{error}");
+                log::info!("{error}");
                 false
             }
         }
@@ -221,6 +242,14 @@ impl Spawning<'_> {
         }
         self.exec_error(false, source)
     }
+}
+
+/// Ends a held child, of which the thread that is to collect it waits for the end: its number is its own.
+fn end(pid: u32, pidfd: Option<&OwnedFd>) {
+    let _ = match pidfd {
+        Some(pidfd) => sys::pidfd_send_signal(pidfd.as_fd(), SIGKILL),
+        None => sys::kill(pid, SIGKILL),
+    };
 }
 
 /// Ends and collects a child that did not get as far as exec; its number.
