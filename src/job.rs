@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::Error;
+use crate::unit::Value;
 
 /// The number that a running systemd gives to a job; unique while that systemd runs.
 ///
@@ -219,6 +220,13 @@ impl InvocationId {
     /// ```
     pub const fn from_bytes(bytes: [u8; 16]) -> InvocationId {
         InvocationId(u128::from_be_bytes(bytes))
+    }
+
+    /// Reads it from the property `InvocationID`; the few units that were there before all others have none.
+    pub(crate) fn from_value(value: &Value) -> Option<InvocationId> {
+        let bytes: Option<Vec<u8>> =
+            value.items().iter().map(|byte| u8::try_from(byte.as_u64()?).ok()).collect();
+        bytes?.try_into().ok().map(InvocationId::from_bytes)
     }
 
     /// The object path at which systemd keeps this run, and no other run of the same unit name.

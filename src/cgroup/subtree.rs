@@ -9,15 +9,15 @@ use std::path::{Path, PathBuf};
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
-use nix::sys::signal::{Signal, kill};
+use nix::libc::SIGKILL;
 use nix::sys::stat::{Mode, fstat};
-use nix::unistd::Pid;
 
 use super::file;
 use super::inspect::group_of;
 use super::layout::{CgroupLayout, CgroupMode};
 use super::path::group_in;
 use super::process::Process;
+use crate::sys;
 
 /// The group's directory in each hierarchy in which systemd keeps the unit's processes. In hybrid mode a process may
 /// be in one of the two and not in the other: systemd itself then sees those in cgroup v2 alone, neither kills the
@@ -137,10 +137,20 @@ impl Subtree {
         };
         let mut refused = Ok(());
         walk(named.as_fd(), |text| {
-            for pid in numbers(text).filter(|pid| self.is_stray(*pid)) {
-                match i32::try_from(pid).map(|pid| kill(Pid::from_raw(pid), Signal::SIGKILL)) {
-                    Ok(Ok(()) | Err(Errno::ESRCH)) | Err(_) => {}
-                    Ok(Err(error)) => refused = Err(error.into()),
+            for pid in numbers(text) {
+                // Opened before it is looked at: what is killed is what was looked at, whoever has its number then.
+                let pidfd = sys::pidfd_open(pid);
+                if !self.is_stray(pid) {
+                    continue;
+                }
+                let killed = match pidfd {
+                    Ok(pidfd) => sys::pidfd_send_signal(pidfd.as_fd(), SIGKILL),
+                    Err(_) => sys::kill(pid, SIGKILL),
+                };
+                if let Err(error) = killed {
+                    if !file::is_gone(&error) {
+                        refused = Err(error);
+                    }
                 }
             }
             false

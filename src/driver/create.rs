@@ -371,11 +371,7 @@ impl Create {
     /// The ID was read from the bus: only a process that is still in place proves that it is this run's.
     fn after_invocation(&mut self, event: Event) -> Step {
         if let Event::Answer(answer) = event {
-            let bytes: Option<Vec<u8>> = property(answer).map(|value| {
-                value.items().iter().filter_map(|byte| byte.as_u64()?.try_into().ok()).collect()
-            });
-            let bytes: Option<[u8; 16]> = bytes.and_then(|bytes| bytes.try_into().ok());
-            self.invocation = bytes.map(InvocationId::from_bytes);
+            self.invocation = property(answer).and_then(|value| InvocationId::from_value(&value));
         }
         self.inspect(State::InspectingAgain)
     }

@@ -102,7 +102,13 @@ impl EventLoop {
         while let Some(connection) = &self.connection {
             let interest = connection.interest();
             let left = until.saturating_duration_since(Instant::now());
-            if !interest.write || left.is_zero() || !connection.pump() {
+            if !interest.write || left.is_zero() {
+                return;
+            }
+            let inside = Inside::enter();
+            let lives = connection.pump();
+            drop(inside);
+            if !lives {
                 return;
             }
             let mut fds = [PollFd::new(sys::borrow(connection, interest.fd), PollFlags::POLLOUT)];

@@ -120,7 +120,14 @@ impl Driver {
     pub(crate) fn watch(&self, watcher: Box<dyn Watcher>, deadline: Instant) -> Result<WatchId> {
         let parts = self.parts()?;
         let id = WatchId(parts.next.fetch_add(1, Ordering::Relaxed));
-        parts.commands.send_deadline(Command::Watch(id, watcher), deadline).map_err(|_| closed())?;
+        let begun = Instant::now();
+        parts.commands.send_deadline(Command::Watch(id, watcher), deadline).map_err(|error| match error {
+            SendTimeoutError::Timeout(_) => {
+                let asked = Asked::new(Operation::Watch, None);
+                Error::Timeout { asked, stage: Stage::Queued, job: None, waited: begun.elapsed() }
+            }
+            SendTimeoutError::Disconnected(_) => closed(),
+        })?;
         parts.wake.ring();
         Ok(id)
     }

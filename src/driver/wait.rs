@@ -15,6 +15,8 @@ pub(crate) struct RunEnd {
     pub result: Option<String>,
     /// Whether it was seen to be stopped, and not to end by itself.
     pub stopped: bool,
+    /// Whether it was seen to run, and then followed to its end.
+    pub was_followed: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,6 +164,7 @@ impl Wait {
             return self.read();
         }
         self.state = State::Following;
+        self.seen.was_followed = true;
         Step::Follow
     }
 
@@ -225,7 +228,7 @@ mod tests {
         assert!(matches!(wait.advance(change("deactivating", "stop-sigterm")), Step::Follow));
         assert!(matches!(wait.advance(change("failed", "failed")), Step::Call(Call::GetAll { .. })));
         let seen = end(wait.advance(properties("failed", "failed", "timeout")));
-        assert_eq!(seen, RunEnd { result: Some("timeout".into()), stopped: true });
+        assert_eq!(seen, RunEnd { result: Some("timeout".into()), stopped: true, was_followed: true });
         assert_eq!(wait.parting(false).count(), 1);
     }
 
@@ -245,7 +248,11 @@ mod tests {
         wait.advance(properties("active", "running", "success"));
         wait.advance(change("inactive", "dead"));
         let seen = end(wait.advance(refused("org.freedesktop.systemd1.NoUnitForInvocationID")));
-        assert_eq!(seen, RunEnd::default(), "what it read as while it ran is no result");
+        assert_eq!(
+            (seen.result, seen.was_followed),
+            (None, true),
+            "what it read as while it ran is no result"
+        );
     }
 
     #[test]

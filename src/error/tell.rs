@@ -47,6 +47,9 @@ impl Error {
             Error::Timeout { stage: Stage::Fork | Stage::Connect | Stage::Queued, .. } => {
                 "nothing has changed: try again, with a longer deadline if the manager is busy"
             }
+            Error::Timeout { asked, stage: Stage::Wait, .. } if asked.operation == Operation::Watch => {
+                "wait on: nothing has happened to these units"
+            }
             Error::Timeout { asked, .. } if asked.operation == Operation::WaitEmpty => {
                 "it has processes still: wait on, or kill them all"
             }

@@ -1,6 +1,5 @@
 //! Taking over a unit that is there: another process's, or one's own after a restart.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::active::{Active, ActiveScope, ActiveSlice};
@@ -17,7 +16,7 @@ impl Manager {
     /// Takes over a running scope by its name: the handle means the run that it is in now, and no later one.
     ///
     /// Blocks until systemd has told its properties or until the deadline. Changes nothing; a retry is safe. Errors:
-    /// [`Error::NoSuchUnit`] where no such scope is active, otherwise as [`Manager::properties`].
+    /// [`Error::NoSuchUnit`] where no such scope is active, or has no run to tell from others (`-.slice`, `init.scope`), otherwise as [`Manager::properties`].
     ///
     /// ```no_run
     /// use std::time::Duration;
@@ -51,7 +50,7 @@ impl Manager {
         let call = Call::GetAll { path: systemd1::unit_path(unit), interface: String::new() };
         let held = self.ask_unit(Operation::Adopt, unit, call, deadline, finish_properties)?;
         let text = |name: &str| held.get(name).and_then(Value::as_str).unwrap_or_default().to_string();
-        let invocation = invocation(&held);
+        let invocation = held.get("InvocationID").and_then(InvocationId::from_value);
         if matches!(text("ActiveState").as_str(), "inactive" | "failed" | "") || invocation.is_none() {
             return Err(Error::NoSuchUnit { asked: Asked::new(Operation::Adopt, Some(unit)) });
         }
@@ -68,10 +67,4 @@ impl Manager {
             record: Arc::new(Record::new(Vec::new(), Vec::new(), None)),
         })
     }
-}
-
-fn invocation(held: &BTreeMap<String, Value>) -> Option<InvocationId> {
-    let bytes = held.get("InvocationID")?.items().iter().filter_map(|byte| byte.as_u64()?.try_into().ok());
-    let bytes: [u8; 16] = bytes.collect::<Vec<u8>>().try_into().ok()?;
-    Some(InvocationId::from_bytes(bytes))
 }

@@ -6,7 +6,7 @@ use super::active::{Active, ActiveScope};
 use super::finish_nothing;
 use super::request::look_up;
 use super::run::Until;
-use crate::cgroup::{self, Inspection, Place, Subtree, asked_limits};
+use crate::cgroup::{self, Inspection, Place, Process, Subtree, asked_limits};
 use crate::deadline::Deadline;
 use crate::error::{Asked, Error, Operation, Result};
 use crate::systemd1::{self, Call};
@@ -44,16 +44,21 @@ impl Active {
         }
         let findings = cgroup::inspect(&Inspection {
             place: Place::Exact(group),
-            processes,
+            processes: processes.clone(),
             limits: asked_limits(&self.record.limits()),
             invocation_link: None,
             layout: Arc::clone(&self.manager.0.layout),
             everywhere: false,
         });
-        if findings.misplaced.is_empty() {
-            return Ok(());
+        if !findings.misplaced.is_empty() {
+            return Err(Error::Misplaced { asked: until.asked, processes: findings.misplaced });
         }
-        Err(Error::Misplaced { asked: until.asked, processes: findings.misplaced })
+        // One that is neither there nor elsewhere has ended, and its number may have been another's by then.
+        let is_missing = |process: &&Process| !findings.present.contains(&process.pid);
+        match processes.iter().find(is_missing) {
+            Some(process) => Err(Error::NoSuchProcess { asked: until.asked, pid: Some(process.pid) }),
+            None => Ok(()),
+        }
     }
 
     /// In hybrid mode systemd passes over a group that v1 lacks in silence, and leaves the processes in two places.

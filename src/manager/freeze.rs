@@ -49,7 +49,7 @@ impl Manager {
         if matches!(text("ActiveState"), "inactive" | "failed") {
             return Err(Error::NoSuchUnit { asked: until.asked });
         }
-        let invocation = held.get("InvocationID").and_then(run_of);
+        let invocation = held.get("InvocationID").and_then(InvocationId::from_value);
         let freezer = Freezer { manager: self, until, unit, invocation, freeze };
         let vigil = match text("ControlGroup") {
             "" => None,
@@ -71,12 +71,6 @@ impl Active {
 
 fn asked(freeze: bool, unit: &str) -> Asked {
     Asked::new(if freeze { Operation::Freeze } else { Operation::Thaw }, Some(unit))
-}
-
-/// The run that the property `InvocationID` names; the few units that were there before all others have none.
-fn run_of(value: &Value) -> Option<InvocationId> {
-    let bytes: Option<Vec<u8>> = value.items().iter().map(|byte| u8::try_from(byte.as_u64()?).ok()).collect();
-    bytes?.try_into().ok().map(InvocationId::from_bytes)
 }
 
 /// One freezing or thawing of one run.
@@ -194,8 +188,8 @@ mod tests {
 
     #[test]
     fn a_run_is_named_by_sixteen_bytes() {
-        assert_eq!(run_of(&Value::bytes([7; 16])), Some(InvocationId::from_bytes([7; 16])));
-        assert_eq!(run_of(&Value::bytes([])), None);
-        assert_eq!(run_of(&Value::from("7777777777777777")), None);
+        assert_eq!(InvocationId::from_value(&Value::bytes([7; 16])), Some(InvocationId::from_bytes([7; 16])));
+        assert_eq!(InvocationId::from_value(&Value::bytes([])), None);
+        assert_eq!(InvocationId::from_value(&Value::from("7777777777777777")), None);
     }
 }

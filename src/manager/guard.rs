@@ -6,6 +6,9 @@ use std::time::Duration;
 use super::ActiveScope;
 use crate::error::Error;
 
+/// A bound below this is taken as this: it is what it takes to ask.
+const LEAST: Duration = Duration::from_millis(10);
+
 /// Stops its scope when it is dropped; made by [`ActiveScope::guard`].
 ///
 /// The drop asks systemd to stop this one run, never a later one of its name, and blocks until it is down or for as long
@@ -73,7 +76,7 @@ impl Drop for ScopeGuard {
         if !self.armed {
             return;
         }
-        match self.scope.stop(self.bound) {
+        match self.scope.stop(self.bound.max(LEAST)) {
             Ok(_) | Err(Error::NoSuchUnit { .. } | Error::Superseded { .. } | Error::Forked) => {}
             Err(error) => log::warn!("a guard could not stop its scope: {error}"),
         }

@@ -135,7 +135,7 @@ impl<T> Ticket<T> {
             Deadline::Default => self.deadline,
             Deadline::At(at) => at.min(self.deadline),
         };
-        let early = until < self.deadline;
+        let (early, begun) = (until < self.deadline, self.begun);
         match self.answer.recv_deadline(until) {
             Ok(answer) => return answer,
             Err(RecvTimeoutError::Disconnected) => return Err(driver::closed()),
@@ -144,7 +144,7 @@ impl<T> Ticket<T> {
         if early {
             self.driver.abandon(self.id);
         }
-        match self.answer.recv_timeout(GRACE) {
+        match self.answer.recv_deadline(until.max(begun) + GRACE) {
             Ok(answer) => answer,
             Err(RecvTimeoutError::Disconnected) => Err(driver::closed()),
             Err(RecvTimeoutError::Timeout) => Err(self.own_timeout()),
@@ -191,6 +191,11 @@ impl<T> Ticket<T> {
     /// ```
     pub fn receiver(&self) -> &Receiver<Result<T>> {
         &self.answer
+    }
+
+    /// Gives the request up, as if its deadline had passed.
+    pub(super) fn give_up(self) {
+        self.driver.abandon(self.id);
     }
 
     fn own_timeout(&self) -> Error {

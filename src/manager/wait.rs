@@ -45,7 +45,8 @@ pub struct Ended {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Ending {
-    /// Its processes ended by themselves. systemd is not their parent, and does not know their exit statuses.
+    /// All its processes ended, and nobody had systemd stop it: they exited, or signals killed them (those of
+    /// [`ActiveScope::kill_all`](crate::ActiveScope::kill_all) included). systemd is not their parent, and is not told.
     Exited,
     /// The process that unitwait itself started was killed by this signal, and nothing else ended the run.
     Killed(i32),
@@ -58,17 +59,21 @@ pub enum Ending {
     TimedOut,
     /// systemd has another reason, which [`Ended::result`] tells.
     Failed,
+    /// It was over, and systemd had forgotten it, before it could be asked: as it does with runs that ended well, and
+    /// with others where it is told to (`CollectMode=inactive-or-failed`, `reset_failed`).
+    Unknown,
 }
 
 impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Ending::Exited => f.write_str("ended by itself"),
+            Ending::Exited => f.write_str("its processes ended"),
             Ending::Killed(signal) => write!(f, "killed by signal {signal}"),
             Ending::Stopped => f.write_str("stopped by request"),
             Ending::OomKilled => f.write_str("killed for want of memory"),
             Ending::TimedOut => f.write_str("ran out of time"),
             Ending::Failed => f.write_str("failed"),
+            Ending::Unknown => f.write_str("over, and nobody knows how"),
         }
     }
 }
@@ -80,8 +85,10 @@ impl Ended {
             Some("timeout") => Ending::TimedOut,
             _ if end.stopped => Ending::Stopped,
             _ if oom_killed => Ending::OomKilled,
-            None | Some("success") => Ending::Exited,
+            Some("success") => Ending::Exited,
             Some(_) => Ending::Failed,
+            None if end.was_followed => Ending::Exited,
+            None => Ending::Unknown,
         };
         Ended { ending, result: end.result, status: None }
     }
@@ -89,7 +96,9 @@ impl Ended {
     /// The same run, of which the status of the process is known that was started in it.
     pub(super) fn with_status(self, status: ExitStatus) -> Ended {
         let ending = match (self.ending, status.signal()) {
-            (Ending::Exited, Some(signal)) => Ending::Killed(signal),
+            (Ending::Exited | Ending::Unknown, Some(signal)) => Ending::Killed(signal),
+            // A run that went wrong otherwise would have been kept.
+            (Ending::Unknown, None) => Ending::Exited,
             (ending, _) => ending,
         };
         Ended { ending, status: Some(status), ..self }
@@ -103,6 +112,7 @@ impl Active {
         let Some(invocation) = self.invocation else { return Ok(Ended::new(RunEnd::default(), false)) };
         // Before systemd is asked, for it removes the group, and what the kernel has counted, when the run ends.
         let mut vigil = self.watch(&until, Vigil::open_with_oom)?;
+        let before = vigil.as_ref().map_or(0, Vigil::oom_kills);
         let bell =
             Arc::new(Wake::new().map_err(|source| Error::System { doing: "make an eventfd", source })?);
         let plan = Plan::Wait(Box::new(Wait::new(asked.clone(), &self.unit, invocation.object_path())));
@@ -110,15 +120,19 @@ impl Active {
         let ticket = Ticket::submit_with(driver, plan, until.at, finish, Some(Arc::clone(&bell)))?;
         while let Some(vigil) = vigil.as_mut().filter(|vigil| !vigil.is_empty()) {
             if let Some(end) = ticket.try_wait() {
-                return Ok(Ended::new(end?, vigil.oom_kills() > 0));
+                return Ok(Ended::new(end?, vigil.oom_kills() > before));
             }
             if until.is_over() {
                 break;
             }
-            vigil.wait(until.at, &[bell.as_fd()]).map_err(unreadable)?;
+            if let Err(error) = vigil.wait(until.at, &[bell.as_fd()]) {
+                // Else systemd would keep the unit's name for as long as the deadline is.
+                ticket.give_up();
+                return Err(unreadable(error));
+            }
         }
         let end = ticket.wait(Deadline::Default).map_err(|error| until.in_all(error))?;
-        Ok(Ended::new(end, vigil.is_some_and(|vigil| vigil.oom_kills() > 0)))
+        Ok(Ended::new(end, vigil.is_some_and(|vigil| vigil.oom_kills() > before)))
     }
 }
 

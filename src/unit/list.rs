@@ -23,6 +23,16 @@ pub(super) fn empty_list(name: &str) -> Option<Property> {
     Some(Property::new(*name, Value::Array((*entry).into(), Vec::new())))
 }
 
+/// Sets a property in place of the one of its name, or of its limit. An entry that empties a list stays before one that
+/// fills it: what systemd has of that list goes first then.
+pub(super) fn put(properties: &mut Vec<Property>, property: Property) {
+    let fills =
+        LISTS.iter().any(|(list, _)| *list == property.name()) && !property.value().items().is_empty();
+    let stays = |set: &Property| fills && set.name() == property.name() && set.value().items().is_empty();
+    properties.retain(|set| !is_same_limit(set.name(), property.name()) || stays(set));
+    properties.push(property);
+}
+
 /// Adds what is set of one device to the list that is there, in place of what was said of it before.
 pub(super) fn add_entry(properties: &mut Vec<Property>, list: &str, device: String, what: Value) {
     let entry = Value::Struct(vec![device.into(), what]);
@@ -53,7 +63,7 @@ pub(crate) fn merge(properties: &mut Vec<Property>, changes: &[Property]) {
 }
 
 /// Whether two properties are one limit: a share of all memory or tasks stands where their number does.
-pub(super) fn is_same_limit(one: &str, other: &str) -> bool {
+fn is_same_limit(one: &str, other: &str) -> bool {
     let stem = |name| str::strip_suffix(name, "Scale").unwrap_or(name).to_string();
     stem(one) == stem(other)
 }
@@ -105,5 +115,14 @@ mod tests {
         assert_eq!(asked, [number("MemoryHigh", 1), rates(&[("/dev/d", 1)]), number("MemoryMax", 6)]);
         merge(&mut asked, &[rates(&[])]);
         assert_eq!(asked[2], rates(&[]));
+    }
+
+    #[test]
+    fn a_list_that_was_cleared_stays_so_however_it_is_filled_then() {
+        let filled = Update::new().io_read_bandwidth_max("/dev/old", 1).clear("IOReadBandwidthMax");
+        let whole = filled.property(rates(&[("/dev/a", 2)]));
+        assert_eq!(whole.properties, [rates(&[]), rates(&[("/dev/a", 2)])]);
+        let limits = Scope::new("a.scope").property(Property::new("TasksMaxScale", 7u32)).tasks_max(3);
+        assert_eq!(limits.properties, [Property::new("TasksMax", 3u64)]);
     }
 }

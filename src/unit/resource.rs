@@ -319,8 +319,7 @@ macro_rules! resource_setters {
         /// ```
         #[must_use]
         pub fn property(mut self, property: Property) -> Self {
-            self.properties.retain(|set| !list::is_same_limit(set.name(), property.name()));
-            self.properties.push(property);
+            list::put(&mut self.properties, property);
             self
         }
 

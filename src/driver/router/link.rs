@@ -133,7 +133,7 @@ impl<R: ReplyTo> Router<R> {
     }
 
     fn somebody_waits(&self) -> bool {
-        !self.line.is_empty() || !self.jobs.is_empty()
+        !self.line.is_empty() || !self.jobs.is_empty() || self.watches.has_watchers()
     }
 
     /// Whether a connection is to be made now; it is then taken to be under way.
@@ -194,7 +194,9 @@ impl<R: ReplyTo> Router<R> {
                 absence.pause = LONGEST_PAUSE.min(absence.pause * 2);
                 return;
             }
-            absence.retry = now;
+            // A watch has nobody to tell, and goes on trying.
+            let pause = if self.watches.has_watchers() { LONGEST_PAUSE } else { Duration::ZERO };
+            absence.retry = now + pause;
         }
         self.give_up(now, refusal);
     }

@@ -90,6 +90,10 @@ impl Watches {
         }
     }
 
+    pub(super) fn has_watchers(&self) -> bool {
+        !self.watchers.is_empty()
+    }
+
     /// Whether unit changes are of use that systemd sends to subscribers only.
     fn needs_all(&self) -> bool {
         !(self.watchers.is_empty() && self.unreferenced.is_empty())
