@@ -80,6 +80,16 @@ impl Active {
     }
 }
 
+/// The beginning of an example in which there is a unit; only the unit's own line shows.
+macro_rules! unit_of {
+    ($constructor:literal) => {
+        concat!(
+            "# use {std::time::Duration, unitwait::*};\n# let manager = Manager::system()?;\n",
+            $constructor
+        )
+    };
+}
+
 macro_rules! handle {
     ($(#[$doc:meta])* $name:ident, $constructor:literal) => {
         $(#[$doc])*
@@ -101,69 +111,157 @@ macro_rules! handle {
 
         impl $name {
             /// The unit's name.
+            ///
+            /// ```no_run
+            #[doc = unit_of!($constructor)]
+            /// println!("{} is active", unit.unit());
+            /// # Ok::<(), unitwait::Error>(())
+            /// ```
             pub fn unit(&self) -> &str {
                 &self.0.unit
             }
 
             /// Its control group, relative to the root of the hierarchy, as systemd and `/proc` write it. Empty
             /// where its processes had all ended before it could be seen and no slice was asked for.
+            ///
+            /// ```no_run
+            #[doc = unit_of!($constructor)]
+            /// println!("/proc/PID/cgroup says {}", unit.control_group());
+            /// # Ok::<(), unitwait::Error>(())
+            /// ```
             pub fn control_group(&self) -> &str {
                 &self.0.control_group
             }
 
             /// Its control group's directory in the hierarchy by which systemd tracks processes; `None` where the
             /// control group is not known.
+            ///
+            /// ```no_run
+            #[doc = unit_of!($constructor)]
+            /// if let Some(dir) = unit.path() {
+            ///     println!("{:?}", std::fs::read_to_string(dir.join("cgroup.events")));
+            /// }
+            /// # Ok::<(), unitwait::Error>(())
+            /// ```
             pub fn path(&self) -> Option<PathBuf> {
                 self.0.known_group().map(|group| self.0.manager.0.layout.path(group))
             }
 
             /// Its directory in the hierarchy of a controller (`memory`); `None` where the kernel has none.
+            ///
+            /// ```no_run
+            #[doc = unit_of!($constructor)]
+            /// if let Some(dir) = unit.controller_path("pids") {
+            ///     println!("{:?}", std::fs::read_to_string(dir.join("pids.current")));
+            /// }
+            /// # Ok::<(), unitwait::Error>(())
+            /// ```
             pub fn controller_path(&self, controller: &str) -> Option<PathBuf> {
                 let group = self.0.known_group()?;
                 self.0.manager.0.layout.controller_path(controller, group)
             }
 
             /// How it came to be what was asked for.
+            ///
+            /// ```no_run
+            #[doc = unit_of!($constructor)]
+            /// assert_eq!(unit.outcome(), unitwait::Outcome::Created);
+            /// # Ok::<(), unitwait::Error>(())
+            /// ```
             pub fn outcome(&self) -> Outcome {
                 self.0.outcome
             }
 
             /// The job that created or started it; `None` where it was there and active already.
+            ///
+            /// ```no_run
+            #[doc = unit_of!($constructor)]
+            /// println!("{:?}", unit.job());
+            /// # Ok::<(), unitwait::Error>(())
+            /// ```
             pub fn job(&self) -> Option<JobId> {
                 self.0.job
             }
 
-            /// The run that this handle means; `None` where it was over before it could be seen.
+            /// The run that this handle means, by its number, as `systemd.exec(5)` describes (`$INVOCATION_ID`) and
+            /// `journalctl` finds; `None` where it was over before it could be seen.
+            ///
+            /// ```no_run
+            #[doc = unit_of!($constructor)]
+            /// if let Some(run) = unit.invocation_id() {
+            ///     println!("journalctl _SYSTEMD_INVOCATION_ID={run}");
+            /// }
+            /// # Ok::<(), unitwait::Error>(())
+            /// ```
             pub fn invocation_id(&self) -> Option<InvocationId> {
                 self.0.invocation
             }
 
             /// How long each stage took.
+            ///
+            /// ```no_run
+            #[doc = unit_of!($constructor)]
+            /// println!("{:?} until the job was done", unit.stages().done);
+            /// # Ok::<(), unitwait::Error>(())
+            /// ```
             pub fn stages(&self) -> StageTimes {
                 self.0.times
             }
 
             /// The limits that it was created with and that the kernel does not hold. Empty where all are in force,
             /// or verification was switched off.
+            ///
+            /// ```no_run
+            #[doc = unit_of!($constructor)]
+            /// for gap in unit.limit_gaps() {
+            ///     eprintln!("{gap}");
+            /// }
+            /// # Ok::<(), unitwait::Error>(())
+            /// ```
             pub fn limit_gaps(&self) -> &[LimitGap] {
                 &self.0.gaps
             }
 
             /// The optional properties that it was to be created with and that this systemd does not know, by name.
+            ///
+            /// ```no_run
+            #[doc = unit_of!($constructor)]
+            /// assert!(unit.left_out().is_empty());
+            /// # Ok::<(), unitwait::Error>(())
+            /// ```
             pub fn left_out(&self) -> &[String] {
                 &self.0.left_out
             }
 
-            /// Stops this run, and waits until it is down. Blocks until then or until the deadline. A retry is
-            /// safe. Errors: [`Error::Superseded`] where the name has since been taken by another run, which is
-            /// left alone; [`Error::NoSuchUnit`] where the run is over; otherwise as [`Manager::stop_unit`].
+            /// Stops this run, and waits until it is down. Blocks until then or until the deadline.
+            ///
+            /// A retry is safe: no later run is stopped in its place, and it answers [`Error::NoSuchUnit`] where the first
+            /// try came through. After [`Error::Timeout`] the job goes on, for others may wait for it too; with
+            /// [`Stage::Call`](crate::Stage::Call) it may not have been begun. Errors: [`Error::Superseded`] where the name
+            /// has since been taken by another run, which is left alone; [`Error::NoSuchUnit`] where the run is over;
+            /// otherwise as [`Manager::stop_unit`].
+            ///
+            /// ```no_run
+            #[doc = unit_of!($constructor)]
+            /// println!("job {}", unit.stop(Duration::from_secs(5))?.id);
+            /// # Ok::<(), unitwait::Error>(())
+            /// ```
             pub fn stop(&self, deadline: impl Into<Deadline>) -> Result<FinishedJob> {
                 self.0.stop(deadline.into())
             }
 
-            /// Sends a signal to this run's processes; they may still run when it returns. Blocks until systemd
-            /// has sent it or until the deadline. Errors as [`Self::stop`], and [`Error::InvalidInput`] for a
-            /// number that is no signal.
+            /// Sends a signal to this run's processes; they may still run when it returns. Blocks until systemd has sent
+            /// it or until the deadline. Not idempotent: a retry sends it again, to this run and no later one. After
+            /// [`Error::Timeout`] with [`Stage::Call`](crate::Stage::Call) it may have been sent. Errors as
+            /// [`Self::stop`], and [`Error::InvalidInput`] for a number that is no signal (1 to 64). Source:
+            /// `org.freedesktop.systemd1(5)`, `KillUnit()`.
+            ///
+            /// ```no_run
+            #[doc = unit_of!($constructor)]
+            /// const SIGHUP: i32 = 1;
+            /// unit.kill(KillWhom::All, SIGHUP, Duration::from_secs(1))?;
+            /// # Ok::<(), unitwait::Error>(())
+            /// ```
             pub fn kill(&self, whom: KillWhom, signal: i32, deadline: impl Into<Deadline>) -> Result<()> {
                 self.0.kill(whom, signal, deadline.into())
             }
@@ -188,8 +286,14 @@ macro_rules! handle {
                 self.0.set(update, deadline.into())
             }
 
-            /// Reads one property of this run, of the interface of its type or of all units. Blocks until the
-            /// answer or until the deadline. Errors as [`Self::stop`], and [`Error::UnknownProperty`].
+            /// Reads one property of this run, of the interface of its type or of all units. Changes nothing. Blocks until
+            /// the answer or until the deadline. Errors as [`Self::stop`], and [`Error::UnknownProperty`].
+            ///
+            /// ```no_run
+            #[doc = unit_of!($constructor)]
+            /// println!("{}", unit.property("MemoryCurrent", Duration::from_secs(1))?);
+            /// # Ok::<(), unitwait::Error>(())
+            /// ```
             pub fn property(&self, name: &str, deadline: impl Into<Deadline>) -> Result<Value> {
                 self.0.property(name, deadline.into())
             }
@@ -239,8 +343,15 @@ macro_rules! handle {
                 self.0.audit(deadline.into())
             }
 
-            /// Reads all properties of this run. Blocks until the answer or until the deadline. Errors as
-            /// [`Self::stop`].
+            /// Reads all properties of this run, by name. Changes nothing. Blocks until the answer or until the deadline.
+            /// Errors as [`Self::stop`].
+            ///
+            /// ```no_run
+            #[doc = unit_of!($constructor)]
+            /// let all = unit.properties(Duration::from_secs(1))?;
+            /// println!("{} properties, in slice {}", all.len(), all["Slice"]);
+            /// # Ok::<(), unitwait::Error>(())
+            /// ```
             pub fn properties(&self, deadline: impl Into<Deadline>) -> Result<BTreeMap<String, Value>> {
                 self.0.properties(deadline.into())
             }

@@ -51,7 +51,15 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// The system manager, over the system bus (`DBUS_SYSTEM_BUS_ADDRESS`, else its usual socket).
+    /// The system manager, over the system bus (`DBUS_SYSTEM_BUS_ADDRESS`, else its usual socket). So it is where
+    /// nothing is said.
+    ///
+    /// ```no_run
+    /// use unitwait::{Deadline, Manager};
+    ///
+    /// let manager = Manager::builder().system().open(Deadline::Default)?;
+    /// # Ok::<(), unitwait::Error>(())
+    /// ```
     #[must_use]
     pub fn system(mut self) -> Builder {
         self.target = Target::System;
@@ -60,13 +68,27 @@ impl Builder {
 
     /// The calling user's own manager, over the user's bus (`DBUS_SESSION_BUS_ADDRESS`, else
     /// `$XDG_RUNTIME_DIR/bus`).
+    ///
+    /// ```no_run
+    /// use unitwait::{Deadline, Manager};
+    ///
+    /// let manager = Manager::builder().user().open(Deadline::Default)?;
+    /// # Ok::<(), unitwait::Error>(())
+    /// ```
     #[must_use]
     pub fn user(mut self) -> Builder {
         self.target = Target::User;
         self
     }
 
-    /// The system manager over its own socket, with no bus between. Root only.
+    /// The system manager over its own socket, `/run/systemd/private`, with no bus between. Root only.
+    ///
+    /// ```no_run
+    /// use unitwait::{Deadline, Manager};
+    ///
+    /// let manager = Manager::builder().private().open(Deadline::Default)?;
+    /// # Ok::<(), unitwait::Error>(())
+    /// ```
     #[must_use]
     pub fn private(mut self) -> Builder {
         self.target = Target::Private;
@@ -74,6 +96,14 @@ impl Builder {
     }
 
     /// The manager at a D-Bus address, a bus unless its path ends in `systemd/private`.
+    ///
+    /// ```no_run
+    /// use unitwait::{Deadline, Manager};
+    ///
+    /// let in_container = "unix:path=/proc/4711/root/run/dbus/system_bus_socket";
+    /// let manager = Manager::builder().at(in_container).open(Deadline::Default)?;
+    /// # Ok::<(), unitwait::Error>(())
+    /// ```
     #[must_use]
     pub fn at(mut self, address: impl Into<String>) -> Builder {
         self.target = Target::At(address.into());
@@ -81,6 +111,14 @@ impl Builder {
     }
 
     /// Whether the manager itself listens at the address, rather than a bus.
+    ///
+    /// ```no_run
+    /// use unitwait::{Deadline, Manager};
+    ///
+    /// let forwarded = "unix:path=/tmp/systemd-of-guest.sock";
+    /// let manager = Manager::builder().at(forwarded).direct(true).open(Deadline::Default)?;
+    /// # Ok::<(), unitwait::Error>(())
+    /// ```
     #[must_use]
     pub fn direct(mut self, direct: bool) -> Builder {
         self.direct = Some(direct);
@@ -88,6 +126,15 @@ impl Builder {
     }
 
     /// What [`Deadline::Default`] stands for; 30 seconds where nothing is said.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use unitwait::{Deadline, Manager};
+    ///
+    /// let manager = Manager::builder().default_timeout(Duration::from_secs(5)).open(Deadline::Default)?;
+    /// manager.stop_unit("job.scope", Deadline::Default)?; // within five seconds
+    /// # Ok::<(), unitwait::Error>(())
+    /// ```
     #[must_use]
     pub fn default_timeout(mut self, timeout: Duration) -> Builder {
         self.default_timeout = timeout;
@@ -96,13 +143,29 @@ impl Builder {
 
     /// How many calls are in flight at the most, at least 1; the rest wait in line. 96 where nothing is said:
     /// dbus-daemon's system bus allows 128 pending replies.
+    ///
+    /// ```no_run
+    /// use unitwait::{Deadline, Manager};
+    ///
+    /// let manager = Manager::builder().window(16).open(Deadline::Default)?;
+    /// assert_eq!(manager.stats()?.window, 16);
+    /// # Ok::<(), unitwait::Error>(())
+    /// ```
     #[must_use]
     pub fn window(mut self, calls: usize) -> Builder {
         self.window = calls;
         self
     }
 
-    /// The name of the dbus thread, as debuggers and `top -H` show it; the kernel keeps 15 bytes.
+    /// The name of the dbus thread, as debuggers and `top -H` show it; the kernel keeps 15 bytes. `unitwait-dbus`
+    /// where nothing is said; [`open`](Builder::open) refuses one with a NUL byte.
+    ///
+    /// ```
+    /// use unitwait::{Deadline, Manager};
+    ///
+    /// let builder = Manager::builder().at("unix:path=/nowhere").thread_name("NUL\0");
+    /// assert!(builder.open(Deadline::Default).unwrap_err().is_invalid_input());
+    /// ```
     #[must_use]
     pub fn thread_name(mut self, name: impl Into<String>) -> Builder {
         self.thread_name = name.into();

@@ -159,17 +159,35 @@ impl Manager {
         Builder::default()
     }
 
-    /// systemd's version, as it calls itself (`252.38-1~deb12u1`).
+    /// systemd's version, as it called itself when the manager was opened (`252.38-1~deb12u1`). Does not block.
+    ///
+    /// ```no_run
+    /// let manager = unitwait::Manager::system()?;
+    /// println!("systemd {}", manager.version());
+    /// # Ok::<(), unitwait::Error>(())
+    /// ```
     pub fn version(&self) -> &str {
         &self.0.version
     }
 
-    /// The D-Bus address in use.
+    /// The D-Bus address in use. Does not block.
+    ///
+    /// ```no_run
+    /// let manager = unitwait::Manager::system()?;
+    /// assert!(manager.address().starts_with("unix:"));
+    /// # Ok::<(), unitwait::Error>(())
+    /// ```
     pub fn address(&self) -> &str {
         &self.0.endpoint.address
     }
 
-    /// The control group hierarchies of this machine.
+    /// The control group hierarchies of this machine, as they were when the manager was opened. Does not block.
+    ///
+    /// ```no_run
+    /// let manager = unitwait::Manager::system()?;
+    /// println!("{} mode", manager.layout().mode());
+    /// # Ok::<(), unitwait::Error>(())
+    /// ```
     pub fn layout(&self) -> &CgroupLayout {
         &self.0.layout
     }
@@ -223,7 +241,8 @@ impl Manager {
         self.submit(scope, deadline)?.wait(Deadline::Default)
     }
 
-    /// Creates a slice and waits for its job. Blocks and fails as [`Manager::create_scope`].
+    /// Creates a slice and waits for its job. Blocks and fails as [`Manager::create_scope`]; a retry, and a deadline,
+    /// are as there. With [`OnExists::Accept`](crate::OnExists::Accept) it is idempotent.
     ///
     /// ```no_run
     /// use std::time::Duration;
@@ -275,8 +294,9 @@ impl Manager {
     }
 
     /// Sends a signal to a unit's processes; they may still run when it returns. Blocks until systemd has sent
-    /// it or until the deadline. A retry sends it again. Errors: [`Error::InvalidInput`], also for a number that
-    /// is no signal; otherwise as [`Manager::start_unit`].
+    /// it or until the deadline; after [`Error::Timeout`] with [`Stage::Call`](crate::Stage::Call) it may have been
+    /// sent. Not idempotent: a retry sends it again. Errors: [`Error::InvalidInput`], also for a number that is no
+    /// signal; otherwise as [`Manager::start_unit`].
     ///
     /// ```no_run
     /// # use std::time::Duration;
@@ -298,8 +318,8 @@ impl Manager {
         self.ask_unit(Operation::Kill, unit, call, deadline.into(), finish_nothing)
     }
 
-    /// Forgets that a unit failed, so that its name is free. Blocks and fails as [`Manager::kill_unit`]; a retry
-    /// is safe.
+    /// Forgets that a unit failed, so that its name is free. Blocks and fails as [`Manager::kill_unit`].
+    /// Idempotent: a retry is safe, also after a deadline, at which it may have been done.
     ///
     /// ```no_run
     /// # use std::time::Duration;
@@ -414,7 +434,9 @@ impl Manager {
     }
 
     /// Cancels a job by its number. Blocks until systemd has answered or until the deadline. Errors:
-    /// [`Error::NoSuchJob`] where it is over; otherwise as [`Manager::kill_unit`].
+    /// [`Error::NoSuchJob`] where it is over; otherwise as [`Manager::kill_unit`]. After a deadline it may have been
+    /// cancelled. A retry cancels nothing more, and answers `NoSuchJob` then, unless systemd began anew meanwhile and
+    /// the number is another job's.
     ///
     /// ```no_run
     /// # use std::time::Duration;

@@ -76,7 +76,14 @@ impl UnitJob {
         UnitJob::new(Verb::Restart, unit)
     }
 
-    /// What to do about jobs that the unit has already; [`JobMode::Replace`] where nothing is said.
+    /// What to do about jobs that the unit has already (`org.freedesktop.systemd1(5)`, `StartUnit()`);
+    /// [`JobMode::Replace`] where nothing is said.
+    ///
+    /// ```
+    /// use unitwait::{JobMode, UnitJob};
+    ///
+    /// assert_eq!(UnitJob::stop("job.scope"), UnitJob::stop("job.scope").mode(JobMode::Replace));
+    /// ```
     #[must_use]
     pub fn mode(mut self, mode: JobMode) -> UnitJob {
         self.mode = mode;

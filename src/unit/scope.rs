@@ -10,7 +10,8 @@ use crate::error::{Error, Result};
 /// What a scope is to be: its name, its processes, and the properties it is given.
 ///
 /// A plain value: nothing is checked or sent before a manager is asked for it. Source of all properties:
-/// `org.freedesktop.systemd1(5)` and `systemd.resource-control(5)`.
+/// `org.freedesktop.systemd1(5)`, and the man page that each setter names; the limits' is
+/// `systemd.resource-control(5)`.
 ///
 /// ```
 /// use unitwait::Scope;
@@ -30,66 +31,123 @@ pub struct Scope {
     pub(crate) require_limits: bool,
 }
 
-/// The setters that scopes and slices share, and living units have no use for.
+/// The setters that scopes and slices share, and living units have no use for. `$builder` makes one of the type in
+/// an example.
 macro_rules! common_setters {
-    () => {
-        /// What the unit is for, in words.
+    ($builder:literal) => {
+        /// What the unit is for, in words, as `systemctl status` shows it (`Description=`, `systemd.unit(5)`).
+        ///
+        /// ```
+        #[doc = concat!("let unit = unitwait::", $builder, ".description(\"nightly build\");")]
+        /// assert!(unit.check().is_ok());
+        /// ```
         #[must_use]
         pub fn description(self, text: impl Into<String>) -> Self {
             self.property(Property::new("Description", text.into()))
         }
 
-        /// Whether it gets the dependencies that every unit of its kind has (`DefaultDependencies=`).
+        /// Whether it gets the dependencies that every unit of its kind has: to be stopped before shutdown, above all
+        /// (`DefaultDependencies=`, `systemd.unit(5)`). On where nothing is said.
+        ///
+        /// ```
+        #[doc = concat!("let unit = unitwait::", $builder, ".default_dependencies(false);")]
+        /// assert!(unit.check().is_ok());
+        /// ```
         #[must_use]
         pub fn default_dependencies(self, on: bool) -> Self {
             self.property(Property::new("DefaultDependencies", on))
         }
 
-        /// Units that must be up before it, or down after it (`After=`).
+        /// Units that must be up before it, or down after it, where both are asked for; none of them is started for it
+        /// (`After=`, `systemd.unit(5)`). This and the setters of other units below take whole lists: what was set
+        /// before is replaced.
+        ///
+        /// ```
+        #[doc = concat!("let unit = unitwait::", $builder, ".after([\"network.target\"]);")]
+        /// assert!(unit.check().is_ok());
+        /// ```
         #[must_use]
         pub fn after<S: Into<String>>(self, units: impl IntoIterator<Item = S>) -> Self {
             self.property(Property::new("After", Value::strings(units)))
         }
 
-        /// Units that must be up after it, or down before it (`Before=`).
+        /// Units that must be up after it, or down before it, where both are asked for (`Before=`, `systemd.unit(5)`).
+        ///
+        /// ```
+        #[doc = concat!("let unit = unitwait::", $builder, ".before([\"report.service\"]);")]
+        /// assert!(unit.check().is_ok());
+        /// ```
         #[must_use]
         pub fn before<S: Into<String>>(self, units: impl IntoIterator<Item = S>) -> Self {
             self.property(Property::new("Before", Value::strings(units)))
         }
 
-        /// Units that must be started with it (`Requires=`).
+        /// Units that must be started with it, and that it is stopped with; which is first, only [`after`](Self::after)
+        /// and [`before`](Self::before) say (`Requires=`, `systemd.unit(5)`).
+        ///
+        /// ```
+        #[doc = concat!("let unit = unitwait::", $builder, ".requires([\"data.mount\"]);")]
+        /// assert!(unit.check().is_ok());
+        /// ```
         #[must_use]
         pub fn requires<S: Into<String>>(self, units: impl IntoIterator<Item = S>) -> Self {
             self.property(Property::new("Requires", Value::strings(units)))
         }
 
-        /// Units that are started with it if they can be (`Wants=`).
+        /// Units that are started with it if they can be (`Wants=`, `systemd.unit(5)`).
+        ///
+        /// ```
+        #[doc = concat!("let unit = unitwait::", $builder, ".wants([\"metrics.service\"]);")]
+        /// assert!(unit.check().is_ok());
+        /// ```
         #[must_use]
         pub fn wants<S: Into<String>>(self, units: impl IntoIterator<Item = S>) -> Self {
             self.property(Property::new("Wants", Value::strings(units)))
         }
 
-        /// Units that it must not outlive (`BindsTo=`).
+        /// Units that must be up for it, and that it does not outlive (`BindsTo=`, `systemd.unit(5)`).
+        ///
+        /// ```
+        #[doc = concat!("let unit = unitwait::", $builder, ".binds_to([\"vpn.service\"]);")]
+        /// assert!(unit.check().is_ok());
+        /// ```
         #[must_use]
         pub fn binds_to<S: Into<String>>(self, units: impl IntoIterator<Item = S>) -> Self {
             self.property(Property::new("BindsTo", Value::strings(units)))
         }
 
-        /// Units that it is stopped and restarted with (`PartOf=`).
+        /// Units that it is stopped and restarted with (`PartOf=`, `systemd.unit(5)`).
+        ///
+        /// ```
+        #[doc = concat!("let unit = unitwait::", $builder, ".part_of([\"shop.target\"]);")]
+        /// assert!(unit.check().is_ok());
+        /// ```
         #[must_use]
         pub fn part_of<S: Into<String>>(self, units: impl IntoIterator<Item = S>) -> Self {
             self.property(Property::new("PartOf", Value::strings(units)))
         }
 
-        /// What to do where a unit of that name exists; [`OnExists::Fail`] where nothing is said.
+        /// What to do where a unit of that name exists; [`OnExists::Fail`] where nothing is said. So it also
+        /// says what a retry does where the first try came through: fail, leave all as it is (`Join`, `Accept`), or
+        /// stop the unit and create it once more (`Replace`).
+        ///
+        /// ```
+        #[doc = concat!("let unit = unitwait::", $builder, ".on_exists(unitwait::OnExists::Replace);")]
+        /// assert!(unit.check().is_ok());
+        /// ```
         #[must_use]
         pub fn on_exists(mut self, policy: OnExists) -> Self {
             self.on_exists = policy;
             self
         }
 
-        /// Whether, after the job is done, the kernel is asked for the processes' groups and the limits. On
-        /// where nothing is said.
+        /// Whether, after the job is done, the kernel is asked for the processes' groups and the limits
+        /// (`cgroups(7)`). On where nothing is said.
+        ///
+        /// ```
+        #[doc = concat!("let unit = unitwait::", $builder, ".verify(false);")]
+        /// assert!(unit.check().is_ok());
+        /// ```
         #[must_use]
         pub fn verify(mut self, on: bool) -> Self {
             self.verify = on;
@@ -98,6 +156,12 @@ macro_rules! common_setters {
 
         /// Whether a limit that the kernel does not hold is an error ([`Error::Limit`], the unit being stopped
         /// again) rather than told in the result. Off where nothing is said; refused together with `verify(false)`.
+        ///
+        /// ```
+        #[doc = concat!("let unit = unitwait::", $builder, ".tasks_max(20).require_limits(true);")]
+        /// assert!(unit.check().is_ok());
+        /// assert!(unit.verify(false).check().is_err());
+        /// ```
         #[must_use]
         pub fn require_limits(mut self, on: bool) -> Self {
             self.require_limits = on;
@@ -126,65 +190,120 @@ impl Scope {
         }
     }
 
-    /// One more process to place in it.
+    /// One more process to place in it, by its PID (`PIDs`, `StartTransientUnit()` in `org.freedesktop.systemd1(5)`).
+    /// The same one twice counts once.
+    ///
+    /// ```
+    /// let scope = unitwait::Scope::new("job.scope").pid(std::process::id());
+    /// assert!(scope.check().is_ok());
+    /// ```
     #[must_use]
     pub fn pid(mut self, pid: impl Into<i64>) -> Scope {
         self.pids.push(pid.into());
         self
     }
 
-    /// More processes to place in it.
+    /// More processes to place in it. Otherwise as [`Scope::pid`].
+    ///
+    /// ```
+    /// let scope = unitwait::Scope::new("job.scope").pids([4711, 4712]);
+    /// assert!(scope.check().is_ok());
+    /// assert!(scope.pids([-1]).check().is_err());
+    /// ```
     #[must_use]
     pub fn pids<P: Into<i64>>(mut self, pids: impl IntoIterator<Item = P>) -> Scope {
         self.pids.extend(pids.into_iter().map(Into::into));
         self
     }
 
-    /// The calling process is to be placed in it.
+    /// The calling process is to be placed in it, with all its threads. Its number is read now, and not after a
+    /// `fork`.
+    ///
+    /// ```
+    /// let scope = unitwait::Scope::new("job.scope").own_process();
+    /// assert_eq!(scope, unitwait::Scope::new("job.scope").pid(std::process::id()));
+    /// ```
     #[must_use]
     pub fn own_process(self) -> Scope {
         self.pid(std::process::id())
     }
 
-    /// The slice it is to be in; systemd's own default where nothing is said.
+    /// The slice it is to be in, made where it is not there (`Slice=`, `systemd.resource-control(5)`); systemd's own
+    /// default where nothing is said.
+    ///
+    /// ```
+    /// let scope = unitwait::Scope::new("job.scope").pid(1).slice("jobs.slice");
+    /// assert!(scope.check().is_ok());
+    /// assert!(scope.slice("jobs").check().is_err());
+    /// ```
     #[must_use]
     pub fn slice(mut self, slice: impl Into<String>) -> Scope {
         self.slice = Some(slice.into());
         self
     }
 
-    /// Whether its control group is left to its processes to divide, with every controller (`Delegate=`).
+    /// Whether its control group is left to its processes to divide, with every controller (`Delegate=`,
+    /// `systemd.resource-control(5)`). Off where nothing is said.
+    ///
+    /// ```
+    /// let scope = unitwait::Scope::new("job.scope").pid(1).delegate(true);
+    /// assert!(scope.check().is_ok());
+    /// ```
     #[must_use]
     pub fn delegate(self, on: bool) -> Scope {
         self.property(Property::new("Delegate", on))
     }
 
-    /// Leaves its control group to its processes to divide, with these controllers (`Delegate=cpu memory`).
+    /// Leaves its control group to its processes to divide, with these controllers (`Delegate=cpu memory`,
+    /// `systemd.resource-control(5)`).
+    ///
+    /// ```
+    /// let scope = unitwait::Scope::new("job.scope").pid(1).delegate_controllers(["cpu", "memory"]);
+    /// assert!(scope.check().is_ok());
+    /// ```
     #[must_use]
     pub fn delegate_controllers<S: Into<String>>(self, controllers: impl IntoIterator<Item = S>) -> Scope {
         self.property(Property::new("DelegateControllers", Value::strings(controllers)))
     }
 
-    /// When systemd forgets it: `inactive` (keeps a failed one) or `inactive-or-failed` (`CollectMode=`).
+    /// When systemd forgets it: `inactive` (keeps a failed one) or `inactive-or-failed` (`CollectMode=`,
+    /// `systemd.unit(5)`). `inactive` where nothing is said.
+    ///
+    /// ```
+    /// let scope = unitwait::Scope::new("job.scope").pid(1).collect_mode("inactive-or-failed");
+    /// assert!(scope.check().is_ok());
+    /// ```
     #[must_use]
     pub fn collect_mode(self, mode: impl Into<String>) -> Scope {
         self.property(Property::new("CollectMode", mode.into()))
     }
 
-    /// How long its processes have to end after SIGTERM, before SIGKILL (`TimeoutStopSec=`). Microseconds on
-    /// the wire.
+    /// How long its processes have to end after SIGTERM, before SIGKILL (`TimeoutStopSec=`, which
+    /// `systemd.service(5)` describes and scopes have too). Microseconds on the wire; `Duration::MAX` is no end.
+    /// systemd's own default where nothing is said (`DefaultTimeoutStopSec=`, `systemd-system.conf(5)`).
+    ///
+    /// ```
+    /// let scope = unitwait::Scope::new("job.scope").pid(1).timeout_stop(std::time::Duration::from_secs(5));
+    /// assert!(scope.check().is_ok());
+    /// ```
     #[must_use]
     pub fn timeout_stop(self, wait: Duration) -> Scope {
         self.property(Property::new("TimeoutStopUSec", resource::micros(wait)))
     }
 
-    /// How its processes are ended: `control-group`, `mixed`, `process` or `none` (`KillMode=`).
+    /// How its processes are ended: `control-group`, `mixed`, `process` or `none` (`KillMode=`, `systemd.kill(5)`).
+    /// `control-group` where nothing is said.
+    ///
+    /// ```
+    /// let scope = unitwait::Scope::new("job.scope").pid(1).kill_mode("mixed");
+    /// assert!(scope.check().is_ok());
+    /// ```
     #[must_use]
     pub fn kill_mode(self, mode: impl Into<String>) -> Scope {
         self.property(Property::new("KillMode", mode.into()))
     }
 
-    common_setters!();
+    common_setters!(r#"Scope::new("job.scope").pid(1)"#);
     resource_setters!(r#"Scope::new("job.scope").pid(1)"#);
 
     /// Refuses what could never be created, with [`Error::InvalidInput`]: a bad name, no process, an impossible

@@ -45,7 +45,7 @@ impl Slice {
         }
     }
 
-    common_setters!();
+    common_setters!(r#"Slice::new("jobs.slice")"#);
     resource_setters!(r#"Slice::new("jobs.slice")"#);
 
     /// Refuses what could never be created, with [`Error::InvalidInput`]. Does not block and sends nothing.
