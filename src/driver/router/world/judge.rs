@@ -1,0 +1,118 @@
+//! What must be true of each answer, and of a router that has nothing left to do.
+
+use super::{Ask, World};
+use crate::driver::Success;
+use crate::driver::router::{Lane, UNANSWERED};
+use crate::error::{Error, Stage};
+use crate::job::{JobId, JobResult};
+use crate::systemd1;
+
+impl World {
+    /// Each caller gets one answer, and a true one.
+    pub(super) fn judge(&mut self, caller: u64, result: Result<Success, Error>) {
+        let asker = &self.askers[&caller];
+        let untouched = match &result {
+            Err(Error::Connect { .. }) => true,
+            Err(error) => matches!(error.stage(), Some(Stage::Connect | Stage::Queued)),
+            Ok(_) => false,
+        };
+        assert!(!(untouched && self.changed.contains(&caller)), "something was changed, and yet: {result:?}");
+        let ended = |job: &JobId, result: Option<&JobResult>| {
+            let of_unit = |it: &&(JobId, String, JobResult)| it.0 == *job && it.1 == asker.unit;
+            self.systemd.ended.iter().filter(of_unit).any(|it| result.is_none_or(|result| it.2 == *result))
+        };
+        let is_heard = |job: JobId| self.systemd.heard.contains(&(job, asker.unit.clone()));
+        // Where the end of a job was not heard, the unit's own state is all that can be known of it.
+        let done = |job: &JobId| {
+            let unheard = !is_heard(*job) && (ended(job, None) || self.losses > 0);
+            let wanted = if asker.ask == Ask::Stop { "inactive" } else { "active" };
+            let as_wanted = self.systemd.read.contains(&(asker.unit.clone(), wanted))
+                || (asker.ask == Ask::Stop && self.systemd.run_was_over);
+            ended(job, Some(&JobResult::Done)) || (unheard && as_wanted)
+        };
+        match &result {
+            Ok(Success::Job(job)) => {
+                assert!(done(job), "a false success: {asker:?}, {result:?}, {:?}", self.systemd)
+            }
+            Ok(Success::Created(created)) => {
+                assert!(
+                    created.job.as_ref().is_some_and(done),
+                    "a false success: {asker:?}, {result:?}, {:?}",
+                    self.systemd
+                );
+            }
+            Ok(Success::Answer(_)) => assert_eq!(asker.ask, Ask::Read),
+            Ok(Success::Ended(_)) => {
+                assert!(!self.systemd.active.values().any(|run| *run == asker.run), "it goes on");
+            }
+            Err(Error::JobFailed { job, result, .. }) => {
+                assert!(ended(job, Some(result)), "it did not end so")
+            }
+            Err(Error::Timeout { job, stage, .. }) => {
+                assert!(asker.overdue, "caller {caller} was told of a deadline that has not come");
+                assert!(
+                    *stage != Stage::Job || !job.is_some_and(is_heard),
+                    "caller {caller} waited for a job that was over"
+                );
+                let is_answered =
+                    self.last_calls.get(&caller).is_some_and(|call| self.answered.contains(call));
+                assert!(
+                    *stage != Stage::Call || !is_answered,
+                    "caller {caller} waited for an answer that was there"
+                );
+                let is_told = self.systemd.told.contains(&asker.run);
+                assert!(!is_told || *stage != Stage::Wait, "caller {caller} waited for a run that was over");
+            }
+            Err(Error::Disconnected { .. } | Error::Connect { .. }) => {
+                assert!(self.losses > 0, "nothing was lost, and yet: {result:?}");
+            }
+            Err(Error::UnitExists { .. }) => assert!(matches!(asker.ask, Ask::Create | Ask::Replace)),
+            Err(Error::NoSuchUnit { .. }) => assert!(matches!(asker.ask, Ask::Stop | Ask::Start)),
+            Err(Error::AccessDenied { .. } | Error::Dbus { .. } | Error::Protocol { .. }) => {
+                assert!(self.lies > 0, "nothing was refused, and yet: {result:?}");
+            }
+            Ok(Success::Changed(_)) | Err(_) => panic!("{result:?}"),
+        }
+        self.open.remove(&caller);
+        let before = self.answers.insert(caller, result.map(drop));
+        assert!(before.is_none(), "caller {caller} was answered twice");
+    }
+
+    /// All is well again, time passes, and nothing may be left.
+    pub(in crate::driver::router) fn settle(&mut self) {
+        self.pass(1_000);
+        assert!(self.open.is_empty(), "a caller has no answer");
+        if self.owner.is_none() {
+            self.change_owner();
+        }
+        self.pass(u64::try_from(UNANSWERED.as_millis()).unwrap_or(u64::MAX) + 1);
+        let router = &self.router;
+        assert!(router.requests.is_empty() && router.timers.is_empty() && router.line.is_empty());
+        assert!(router.jobs.is_empty() && Lane::ALL.iter().all(|lane| router.jobs.under_way(*lane) == 0));
+        assert!(!self.subscribed, "it is still subscribed");
+        assert!(router.watches.is_empty() && router.owed.is_empty());
+        assert!(self.rules.len() <= systemd1::MATCH_RULES.len(), "it still listens: {:?}", self.rules);
+        while !self.calls.is_empty() {
+            self.handle(0);
+        }
+        self.serve_one_more();
+        let kept = self.systemd.references.iter().find(|(_, count)| **count > 0);
+        assert!(kept.is_none() || self.lies + self.losses > 0, "a reference is kept: {kept:?}");
+    }
+
+    /// The driver is not wedged: whoever comes next is served.
+    fn serve_one_more(&mut self) {
+        let last = self.submit(Ask::Read, "u0.scope", 60_000);
+        for _ in 0..100 {
+            self.connect(true);
+            while !self.calls.is_empty() {
+                self.handle(0);
+            }
+            if self.answers.contains_key(&last) {
+                break;
+            }
+            self.pass(500);
+        }
+        assert!(matches!(self.answers.get(&last), Some(Ok(()))), "{:?}", self.answers.get(&last));
+    }
+}
