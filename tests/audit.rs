@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use unitwait::{ActiveScope, AuditFinding, CgroupMode, GapReason, Manager, Scope};
 
@@ -20,6 +21,12 @@ fn limited(manager: &Manager, sleeper: &Sleeper) -> ActiveScope {
 
 fn findings(active: &ActiveScope) -> Vec<AuditFinding> {
     active.audit(LONG).unwrap().findings
+}
+
+/// A reload undoes what another test has just written past systemd, so they take turns.
+fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn daemon_reload() {
@@ -38,6 +45,7 @@ fn put(pid: u32, group: &Path) {
 
 #[test]
 fn a_limit_written_past_systemd_is_named_and_the_next_reload_undoes_it() {
+    let _alone = alone();
     let manager = manager();
     let sleeper = Sleeper::new();
     let active = limited(&manager, &sleeper);
@@ -75,6 +83,7 @@ fn a_limit_written_past_systemd_is_named_and_the_next_reload_undoes_it() {
 
 #[test]
 fn a_limit_set_through_unitwait_survives_the_reload_and_the_audit_is_silent() {
+    let _alone = alone();
     let manager = manager();
     let sleeper = Sleeper::new();
     let active = limited(&manager, &sleeper);
@@ -89,6 +98,7 @@ fn a_limit_set_through_unitwait_survives_the_reload_and_the_audit_is_silent() {
 
 #[test]
 fn a_limit_that_was_set_anew_is_told_from_one_that_was_written_past_systemd() {
+    let _alone = alone();
     let manager = manager();
     let sleeper = Sleeper::new();
     let active = limited(&manager, &sleeper);
@@ -111,6 +121,7 @@ fn a_limit_that_was_set_anew_is_told_from_one_that_was_written_past_systemd() {
 
 #[test]
 fn a_process_moved_away_by_hand_is_named_with_where_it_is() {
+    let _alone = alone();
     let manager = manager();
     let (moved, stays) = (Sleeper::new(), Sleeper::new());
     let scope = Scope::new(name("audit-moved")).pids([moved.pid(), stays.pid()]).slice("audit.slice");
@@ -148,6 +159,7 @@ fn a_process_moved_away_by_hand_is_named_with_where_it_is() {
 
 #[test]
 fn a_run_that_is_over_or_replaced_is_told() {
+    let _alone = alone();
     let manager = manager();
     let (first, second) = (Sleeper::new(), Sleeper::new());
     let unit = name("audit-run");
