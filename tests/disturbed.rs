@@ -160,7 +160,10 @@ fn no_end_of_a_run_is_missed_while_the_manager_reloads_or_is_replaced() {
                 }
                 drop(sleeper);
                 let ended = waiter.join().unwrap();
-                assert!(matches!(&ended, Ok(end) if end.ending == Ending::Exited), "{verb}: {ended:?}");
+                // It may have been over and forgotten before it could be asked for.
+                let is_told =
+                    matches!(&ended, Ok(end) if matches!(end.ending, Ending::Exited | Ending::Unknown));
+                assert!(is_told, "{verb}: {ended:?}");
             });
         }
     }
