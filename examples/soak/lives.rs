@@ -152,10 +152,11 @@ impl Caller {
                 self.tally.falsehood(format!("{unit} is told to have ended, and its process lives in it"));
             }
             Ok(ended) => {
-                // An end that was not seen on its way reads as one by itself.
+                // An end that was not seen on its way reads as one by itself, and one that was not seen at all as
+                // unknown.
                 let can_be = match way {
-                    0 => matches!(ended.ending, Ending::Stopped | Ending::Exited),
-                    _ => ended.ending == Ending::Exited,
+                    0 => matches!(ended.ending, Ending::Stopped | Ending::Exited | Ending::Unknown),
+                    _ => matches!(ended.ending, Ending::Exited | Ending::Unknown),
                 };
                 if !can_be {
                     self.tally.falsehood(format!("{unit}: way {way}, and the end is told as {ended:?}"));

@@ -15,8 +15,8 @@ pub(crate) struct RunEnd {
     pub result: Option<String>,
     /// Whether it was seen to be stopped, and not to end by itself.
     pub stopped: bool,
-    /// Whether it was seen to run, and then followed to its end.
-    pub was_followed: bool,
+    /// Whether its end was told, and not only found to have been.
+    pub was_told: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,12 +164,12 @@ impl Wait {
             return self.read();
         }
         self.state = State::Following;
-        self.seen.was_followed = true;
         Step::Follow
     }
 
     fn remember(&mut self, change: &UnitChange) {
         self.seen.stopped |= change.is_stopping();
+        self.seen.was_told |= change.is_over();
         // A run that goes on reads as one that ended well.
         let is_told = change.is_over() || change.result.as_deref() != Some("success");
         if change.result.is_some() && is_told {
@@ -228,7 +228,7 @@ mod tests {
         assert!(matches!(wait.advance(change("deactivating", "stop-sigterm")), Step::Follow));
         assert!(matches!(wait.advance(change("failed", "failed")), Step::Call(Call::GetAll { .. })));
         let seen = end(wait.advance(properties("failed", "failed", "timeout")));
-        assert_eq!(seen, RunEnd { result: Some("timeout".into()), stopped: true, was_followed: true });
+        assert_eq!(seen, RunEnd { result: Some("timeout".into()), stopped: true, was_told: true });
         assert_eq!(wait.parting(false).count(), 1);
     }
 
@@ -248,11 +248,7 @@ mod tests {
         wait.advance(properties("active", "running", "success"));
         wait.advance(change("inactive", "dead"));
         let seen = end(wait.advance(refused("org.freedesktop.systemd1.NoUnitForInvocationID")));
-        assert_eq!(
-            (seen.result, seen.was_followed),
-            (None, true),
-            "what it read as while it ran is no result"
-        );
+        assert_eq!((seen.result, seen.was_told), (None, true), "what it read as while it ran is no result");
     }
 
     #[test]

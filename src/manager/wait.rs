@@ -87,7 +87,7 @@ impl Ended {
             _ if oom_killed => Ending::OomKilled,
             Some("success") => Ending::Exited,
             Some(_) => Ending::Failed,
-            None if end.was_followed => Ending::Exited,
+            None if end.was_told => Ending::Exited,
             None => Ending::Unknown,
         };
         Ended { ending, result: end.result, status: None }
