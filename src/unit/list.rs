@@ -17,17 +17,30 @@ const LISTS: [(&str, &str); 10] = [
     ("DeviceAllow", "(ss)"),
 ];
 
+/// Properties that grow in the same way and whose entries are for no device: one that is there already changes nothing.
+/// Seen on 252, those of addresses, ports and controllers.
+const SETS: [(&str, &str); 8] = [
+    ("IPAddressAllow", "(iayu)"),
+    ("IPAddressDeny", "(iayu)"),
+    ("IPIngressFilterPath", "s"),
+    ("IPEgressFilterPath", "s"),
+    ("BPFProgram", "(ss)"),
+    ("SocketBindAllow", "(iiqq)"),
+    ("SocketBindDeny", "(iiqq)"),
+    ("DisableControllers", "s"),
+];
+
 /// The property that takes everything out of a list, as systemd has it; `None` for one that is no list.
 pub(super) fn empty_list(name: &str) -> Option<Property> {
-    let (name, entry) = LISTS.iter().find(|(list, _)| *list == name)?;
+    let (name, entry) = LISTS.iter().chain(&SETS).find(|(list, _)| *list == name)?;
     Some(Property::new(*name, Value::Array((*entry).into(), Vec::new())))
 }
 
 /// Sets a property in place of the one of its name, or of its limit. An entry that empties a list stays before one that
 /// fills it: what systemd has of that list goes first then.
 pub(super) fn put(properties: &mut Vec<Property>, property: Property) {
-    let fills =
-        LISTS.iter().any(|(list, _)| *list == property.name()) && !property.value().items().is_empty();
+    let is_list = LISTS.iter().chain(&SETS).any(|(list, _)| *list == property.name());
+    let fills = is_list && !property.value().items().is_empty();
     let stays = |set: &Property| fills && set.name() == property.name() && set.value().items().is_empty();
     properties.retain(|set| !is_same_limit(set.name(), property.name()) || stays(set));
     properties.push(property);
@@ -97,6 +110,18 @@ mod tests {
             filled.clear("IOReadBandwidthMax").clear("IOReadBandwidthMax").io_read_bandwidth_max("/dev/b", 2),
         ] {
             assert_eq!(update.properties, [rates(&[]), rates(&[("/dev/a", 1), ("/dev/b", 2)])]);
+        }
+    }
+
+    #[test]
+    fn a_list_that_is_for_no_device_is_emptied_as_well() {
+        let deny =
+            |entries: Vec<Value>| Property::new("DisableControllers", Value::Array("s".into(), entries));
+        let full = deny(vec!["cpu".into()]);
+        let update = Update::new().property(full.clone()).clear("DisableControllers");
+        assert_eq!(update.properties, [deny(Vec::new()), full]);
+        for (name, _) in SETS {
+            Update::new().clear(name).check().expect(name);
         }
     }
 
