@@ -50,6 +50,7 @@ impl Error {
             Error::Timeout { asked, stage: Stage::Wait, .. } if asked.operation == Operation::Watch => {
                 "wait on: nothing has happened to these units"
             }
+            Error::Timeout { asked, .. } if asked.operation == Operation::Wait => "wait on, or stop it",
             Error::Timeout { asked, .. } if asked.operation == Operation::WaitEmpty => {
                 "it has processes still: wait on, or kill them all"
             }

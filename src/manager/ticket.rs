@@ -198,9 +198,29 @@ impl<T> Ticket<T> {
         self.driver.abandon(self.id);
     }
 
-    fn own_timeout(&self) -> Error {
+    /// How far the request is, as the dbus thread last told it; once it is answered, how far it had come.
+    ///
+    /// For showing it to people while they wait. Does not block, and asks nobody. [`Stage::Connect`] until the thread
+    /// has looked at the request.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use unitwait::{Deadline, Manager, UnitJob};
+    ///
+    /// let manager = Manager::system()?;
+    /// let ticket = manager.submit(&UnitJob::stop("job.scope"), Duration::from_secs(30))?;
+    /// std::thread::sleep(Duration::from_secs(1));
+    /// println!("after a second: {}", ticket.stage());
+    /// ticket.wait(Deadline::Default)?;
+    /// # Ok::<(), unitwait::Error>(())
+    /// ```
+    pub fn stage(&self) -> Stage {
         let at = usize::from(self.progress.stage.load(Ordering::Acquire));
-        let stage = STAGES.get(at).copied().unwrap_or(Stage::Connect);
+        STAGES.get(at).copied().unwrap_or(Stage::Connect)
+    }
+
+    fn own_timeout(&self) -> Error {
+        let stage = self.stage();
         let job = Some(self.progress.job.load(Ordering::Relaxed)).filter(|job| *job != 0).map(JobId::new);
         Error::Timeout { asked: self.asked.clone(), stage, job, waited: self.begun.elapsed() }
     }
