@@ -4,26 +4,34 @@
 
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
-use std::sync::{OnceLock, PoisonError};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 
+#[path = "cli/failures.rs"]
+mod failures;
+#[path = "cli/living.rs"]
+mod living;
 #[path = "cli/sandbox.rs"]
 mod sandbox;
+#[path = "cli/terminal.rs"]
+mod terminal;
+#[path = "cli/wait.rs"]
+mod wait;
+#[path = "cli/watch.rs"]
+mod watch;
 
 use sandbox::{
-    SILENT, Silence, Sleeper, UNITWAIT, group_in, hybrid, name, object, run, stderr, stdout, unitwait,
+    NOBODY, SILENT, Silence, Sleeper, UNITWAIT, group_in, hybrid, name, object, run, started, stderr, stdout,
+    unitwait, unitwait_as,
 };
-
-const NOBODY: u32 = 65534;
 
 #[test]
 fn a_command_is_in_its_scope_from_its_first_instruction() {
@@ -66,7 +74,6 @@ fn what_run_has_to_say_leaves_stdout_to_the_command() {
         }
     }
     assert_eq!(stages, ["queued", "call", "job", "verify"], "{told:?}");
-    assert!(stderr(&told).lines().last().unwrap().contains("accepted "), "the time of each: {told:?}");
     let logged = unitwait().args(["run", "true"]).env("UNITWAIT_LOG", "debug").output().unwrap();
     assert!(stderr(&logged).contains(": verify, job "), "{logged:?}");
 }
@@ -155,96 +162,6 @@ fn other_bytes_than_text_reach_the_command_and_are_refused_elsewhere() {
         assert_eq!(refused.status.code(), Some(64), "{before:?}: {refused:?}");
         assert!(error["message"].as_str().unwrap().contains("not UTF-8"), "{error}");
     }
-}
-
-/// Each as a line for people and as an object for programs, with the same status.
-#[test]
-fn each_failure_has_its_exit_status_and_its_kind() {
-    let sleeper = Sleeper::new();
-    let (taken, plain) = (name("taken"), sleeper.pid());
-    assert!(run(["create", "--unit", &taken, "--pid", &plain]).status.success());
-    let mut ended = Command::new("true").spawn().unwrap();
-    let dead = ended.id().to_string();
-    ended.wait().unwrap();
-    let long = format!("{}.scope", "a".repeat(250));
-    let cases: &[(&[&str], i32, &str)] = &[
-        (&["run"], 64, "usage"),
-        (&["run", "--bogus", "true"], 64, "usage"),
-        (&["frobnicate"], 64, "usage"),
-        (&["create", "--unit", "cli-bad"], 64, "usage"),
-        (&["create", "--pid", "one"], 64, "usage"),
-        (&["--user", "list", "--private"], 64, "usage"),
-        (&["--timeout", "soon", "list"], 64, "usage"),
-        (&["kill", "--signal", "NONE", "x"], 64, "usage"),
-        (&["run", "--unit", "", "true"], 65, "invalid_input"),
-        (&["run", "--unit", &long, "true"], 65, "invalid_input"),
-        (&["run", "--unit", "cli-bad/x", "true"], 65, "invalid_input"),
-        (&["run", "--unit", "cli-bäd", "true"], 65, "invalid_input"),
-        (&["run", "--unit", "cli-bad.service", "true"], 65, "invalid_input"),
-        (&["run", "--unit", "cli-bad.socks", "true"], 65, "invalid_input"),
-        (&["run", "--slice", "cli-bad-.slice", "true"], 65, "invalid_input"),
-        (&["run", "--unit", "cli-bad", "-p", "MemoryMax=lots", "true"], 65, "invalid_input"),
-        (&["run", "--unit", "cli-bad", "-p", "MemoryMax", "true"], 65, "invalid_input"),
-        (&["create", "--unit", "cli-bad", "--pid", "0"], 65, "invalid_input"),
-        (&["create", "--unit", "cli-bad", "--pid", "-5"], 65, "invalid_input"),
-        (&["create", "--unit", "cli-bad", "--pid", "9999999999"], 65, "invalid_input"),
-        (&["create", "--unit", "cli-bad", "--pid", &plain, &dead], 65, "no_such_process"),
-        (&["kill", "--signal", "99", &taken], 65, "invalid_input"),
-        (&["--address", "nonsense", "list"], 65, "invalid_input"),
-        (&["--address", "unix:path=/nonexistent", "list"], 69, "connect"),
-        (&["--address", "unix:path=/nonexistent", "run", "true"], 69, "connect"),
-        (&["stop", "cli-none"], 71, "no_such_unit"),
-        (&["kill", "cli-none"], 71, "no_such_unit"),
-        (&["status", "cli-none"], 71, "no_such_unit"),
-        (&["audit", "cli-none"], 71, "no_such_unit"),
-        (&["create", "--unit", &taken, "--pid", &plain], 73, "unit_exists"),
-        (&["run", "--unit", &taken, "true"], 73, "unit_exists"),
-        (&["run", "--unit", &taken, "--on-exists", "join", "true"], 73, "not_delegated"),
-        (&["run", "--timeout", "0", "true"], 75, "timeout"),
-        (&["stop", &taken, "--timeout", "0"], 75, "timeout"),
-        (&["run", "/"], 126, "command_not_executable"),
-        (&["run", "/etc/passwd"], 126, "command_not_executable"),
-        (&["run", "cli-no-such-command"], 127, "command_not_found"),
-        (&["run", ""], 127, "command_not_found"),
-    ];
-    for (arguments, status, kind) in cases {
-        let text = run(*arguments);
-        assert_eq!(text.status.code(), Some(*status), "{arguments:?}: {text:?}");
-        assert!(!stderr(&text).is_empty() && stdout(&text).is_empty(), "{arguments:?}: {text:?}");
-        let json = run(["--json"].iter().chain(*arguments));
-        assert_eq!(json.status.code(), Some(*status), "{arguments:?}: {json:?}");
-        let error = &object(&json.stderr)["error"];
-        assert_eq!((error["kind"].as_str(), error["status"].as_i64()), (Some(*kind), Some((*status).into())));
-        assert!(
-            !error["message"].as_str().unwrap().is_empty() && !error["hint"].as_str().unwrap().is_empty()
-        );
-    }
-    let left = object(&run(["--json", "list", "cli-bad*", "a*"]).stdout);
-    assert_eq!(left["units"].as_array().unwrap().len(), 0, "{left}");
-    assert!(run(["stop", &taken]).status.success());
-}
-
-/// The command for others than root, to whom the place where it was built may be closed.
-fn unitwait_as(uid: u32) -> Command {
-    unitwait();
-    static COPY: OnceLock<String> = OnceLock::new();
-    let copy = COPY.get_or_init(|| {
-        let copy = format!("/run/unitwait-{}", std::process::id());
-        // By another process: a child that a test starts meanwhile would inherit the open file, and keep it busy.
-        assert!(Command::new("cp").args([UNITWAIT, &copy]).status().unwrap().success());
-        copy
-    });
-    let mut command = Command::new(copy);
-    command.uid(uid).gid(uid);
-    command
-}
-
-#[test]
-fn who_may_not_is_told_so_with_77() {
-    let refused = unitwait_as(NOBODY).args(["--json", "run", "true"]).output().unwrap();
-    let error = &object(&refused.stderr)["error"];
-    assert_eq!((refused.status.code(), error["kind"].as_str()), (Some(77), Some("access_denied")), "{error}");
-    assert!(error["dbus_name"].as_str().unwrap().starts_with("org.freedesktop.DBus.Error."), "{error}");
 }
 
 /// The sandbox has a user manager only where it was booted with `--user`, as `scripts/test` does.
@@ -402,14 +319,10 @@ fn ctrl_c_ends_the_wait_at_once_and_by_the_signal() {
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let unit = name("interrupt");
         let silence = Silence::fall();
-        let mut command = unitwait();
-        command.args(["-v", "run", "--unit", &unit, "sleep", "600"]).stderr(Stdio::piped());
-        let mut waiting = command.spawn().unwrap();
-        let mut stages = BufReader::new(waiting.stderr.take().unwrap()).lines();
         // The stage says that the call is out and nobody answers it: no sleep is needed to know that it waits.
-        assert!(stages.any(|line| line.unwrap().ends_with("call")), "-v shows each stage as it passes");
+        let (mut waiting, _) = started(&["run", "--unit", &unit, "sleep", "600"], "open the manager: call");
         let begun = Instant::now();
-        kill(Pid::from_raw(waiting.id().try_into().unwrap()), signal).unwrap();
+        sandbox::signal(&waiting, signal);
         let status = waiting.wait().unwrap();
         assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
         assert_eq!(status.signal(), Some(signal as i32));
@@ -424,15 +337,9 @@ fn a_run_that_is_interrupted_in_the_midst_leaves_no_scope() {
     let _talkative = SILENT.lock().unwrap_or_else(PoisonError::into_inner);
     for stage in ["queued", "call", "job", "verify"].repeat(20) {
         let unit = name("midst");
-        let mut command = unitwait();
-        command.args(["-v", "run", "--unit", &unit, "sleep", "600"]).stderr(Stdio::piped());
-        let mut making = command.spawn().unwrap();
-        let stages = BufReader::new(making.stderr.take().unwrap()).lines();
         let reached = format!("create scope {unit}: {stage}");
-        let is_reached =
-            |line: String| line.split(", job ").next().is_some_and(|line| line.ends_with(&reached));
-        assert!(stages.map(Result::unwrap).any(is_reached), "{reached}");
-        kill(Pid::from_raw(making.id().try_into().unwrap()), Signal::SIGINT).unwrap();
+        let (mut making, _) = started(&["run", "--unit", &unit, "sleep", "600"], &reached);
+        sandbox::signal(&making, Signal::SIGINT);
         assert_eq!(making.wait().unwrap().signal(), Some(Signal::SIGINT as i32));
     }
     let begun = Instant::now();

@@ -12,12 +12,12 @@ use unitwait::{KillWhom, OnExists};
 const STATUSES: &str = "\
 Exit status:
     0  it is done, as systemd and the kernel say
-    1  audit: something is not as systemd says
+    1  audit: something is not as systemd says; wait: a unit did not end well
    64  usage
    65  bad data: a name, a process or a property
    69  no bus or no manager
    70  internal error
-   71  systemd refused, the unit is not loaded, or a limit does not hold
+   71  systemd refused, the unit is not there (any more), or a limit does not hold
    73  a unit of that name exists
    75  the deadline passed
    77  access denied
@@ -33,6 +33,29 @@ CMD inherits the environment, the working directory and all open files, and keep
 start unless it is in the scope. SIGPIPE is at its default for CMD. stdout is CMD's: with --json the object about the scope goes to stderr.
 Limits that the kernel does not hold are told on stderr; --require-limits makes them an error.
 The exit status is CMD's own, or one of those in `unitwait --help`.";
+
+const SET_NOTES: &str = "\
+Lists grow by what is given, and an empty one (-p DeviceAllow=) resets them first. Limits that the kernel does not hold
+are told on stderr; --require-limits makes them an error, and the change stands all the same.";
+
+const KILL_NOTES: &str = "\
+A signal is sent once, and its receivers may still run when this returns. With --until-gone they do not: the kernel kills
+the whole control group at one stroke (cgroup.kill), processes that go on forking included, and nothing is left.
+To let processes end in their own way, use `unitwait stop`.";
+
+const WAIT_NOTES: &str = "\
+Exit status:
+    0  each unit's processes ended by themselves, or it was stopped by request
+    1  a unit was killed for want of memory, ran out of time, or failed
+   71  a unit was not active when the wait began: it was over already, failed, or was never started
+   75  a unit was still there at the deadline; nothing was done to it
+Others as in `unitwait --help`. systemd is not the parent of a scope's processes, and does not know their exit statuses.";
+
+const WATCH_NOTES: &str = "\
+Ends by SIGINT or SIGTERM, when its reader leaves, or with status 0 at --timeout, which has no default here but for the
+time until systemd has agreed. What changes happen from then on is told; `unitwait list` tells how things are.
+Changes that were missed, for the connection was away or their reader slow, are told on stderr, and with --json also as
+an object of their own (\"event\": \"interrupted\", \"dropped\").";
 
 /// Create systemd's transient scopes and wait for them, with a deadline
 #[derive(Debug, Parser)]
@@ -59,13 +82,13 @@ pub struct Global {
     /// The manager at a D-Bus address
     #[arg(long, global = true, value_name = "ADDRESS", value_parser = utf8())]
     pub address: Option<String>,
-    /// Give up after this long, all in all: 10s, 500ms, 2min
-    #[arg(long, global = true, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
-    pub timeout: Duration,
-    /// Print one JSON object; errors too, on stderr (where -v puts its own lines beside)
+    /// Give up after this long, all in all: 10s, 500ms, 2min [default: 30s; a watch goes on]
+    #[arg(long, global = true, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub timeout: Option<Duration>,
+    /// Print one JSON object, of a watch one for each change; errors too, on stderr (where -v puts its own lines beside)
     #[arg(long, global = true)]
     pub json: bool,
-    /// Tell each stage on stderr as it passes, with its time
+    /// Tell each stage on stderr as it passes, and at the end where the time went
     #[arg(short, long, global = true)]
     pub verbose: bool,
 }
@@ -76,16 +99,28 @@ pub enum Command {
     Run(Run),
     /// Place running processes in a new scope and wait for its job
     Create(Create),
+    /// Set properties of a unit that is there, and see that the kernel holds its limits
+    Set(Set),
+    /// Place running processes in a scope that is there, which must be delegated
+    Attach(Attach),
+    /// Freeze units' processes, and wait until the kernel says so; cgroup v2 only
+    Freeze(Units),
+    /// Let frozen units go on, and wait until the kernel says so
+    Thaw(Units),
     /// Stop units, all at once, and wait until their processes are gone
     Stop(Units),
-    /// Send a signal to units' processes
+    /// Send a signal to units' processes, or kill them until none is left
     Kill(Kill),
+    /// Wait until units are over, and tell how each ended
+    Wait(Wait),
     /// Show units: state, control group, processes, limits; status 71 where one is not loaded
     Status(Units),
     /// Compare what systemd says of units with what the kernel holds; status 1 where they differ
     Audit(Units),
     /// List the loaded units
     List(List),
+    /// Tell each change of units' states as it happens, a line for each
+    Watch(Watch),
     /// Say what this machine has, and what to do about what is wrong; status 69 where nothing can be done here
     Doctor,
 }
@@ -141,6 +176,36 @@ pub struct Create {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = SET_NOTES)]
+pub struct Set {
+    /// The unit's name; one without a dot is a scope's
+    #[arg(value_name = "UNIT", value_parser = utf8())]
+    pub unit: String,
+    /// A property as a unit file has it: MemoryMax=64M, CPUQuota=50%, TasksMax=20
+    #[arg(short, long, required = true, value_name = "NAME=VALUE", value_parser = utf8())]
+    pub property: Vec<String>,
+    /// Keep the change beyond a reboot, of a unit with a file of its own; a transient one ends with its run
+    #[arg(long)]
+    pub persistent: bool,
+    /// Fail where the kernel does not hold a limit
+    #[arg(long)]
+    pub require_limits: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Attach {
+    /// The scope's name, with or without `.scope`
+    #[arg(value_name = "UNIT", value_parser = utf8())]
+    pub unit: String,
+    /// The processes to place
+    #[arg(long, required = true, num_args = 1.., allow_negative_numbers = true)]
+    pub pid: Vec<i64>,
+    /// A control group below the scope's own, which must be there: workers, pods/a
+    #[arg(long, value_name = "GROUP", value_parser = utf8())]
+    pub subgroup: Option<String>,
+}
+
+#[derive(Debug, Args)]
 pub struct Units {
     /// Names; one without a dot is a scope's
     #[arg(required = true, value_name = "UNIT", value_parser = utf8())]
@@ -148,20 +213,42 @@ pub struct Units {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = KILL_NOTES)]
 pub struct Kill {
-    /// The signal, by name or number
-    #[arg(short, long, default_value = "TERM", value_parser = signal)]
-    pub signal: i32,
+    /// The signal, by name or number [default: TERM]
+    #[arg(short, long, value_parser = signal)]
+    pub signal: Option<i32>,
     /// Which of a unit's processes
     #[arg(long, alias = "whom", value_name = "WHOM", value_enum, default_value_t = Whom::All)]
     pub kill_whom: Whom,
+    /// SIGKILL for all processes of a unit and below it, and wait until none is left
+    #[arg(long, visible_alias = "all")]
+    pub until_gone: bool,
+    #[command(flatten)]
+    pub units: Units,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = WAIT_NOTES)]
+pub struct Wait {
     #[command(flatten)]
     pub units: Units,
 }
 
 #[derive(Debug, Args)]
 pub struct List {
-    /// Shell patterns; `*.scope` and `*.slice` where none is given
+    /// Names or shell patterns; `*.scope` and `*.slice` where none is given
+    #[arg(value_name = "PATTERN", value_parser = utf8())]
+    pub patterns: Vec<String>,
+    /// Only units in this state, of whatever kind: active, failed, running, not-found
+    #[arg(long, value_name = "STATE", value_delimiter = ',', value_parser = utf8())]
+    pub state: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = WATCH_NOTES)]
+pub struct Watch {
+    /// Names or shell patterns; `*.scope` and `*.slice` where none is given
     #[arg(value_name = "PATTERN", value_parser = utf8())]
     pub patterns: Vec<String>,
 }
@@ -248,10 +335,13 @@ mod tests {
         let parsed =
             Arguments::try_parse_from(["unitwait", "--timeout", "1s", "run", "--json", "ls", "--json", "-v"]);
         let Arguments { global, command } = parsed.unwrap();
-        assert_eq!((global.timeout, global.json, global.verbose), (Duration::from_secs(1), true, false));
+        assert_eq!(
+            (global.timeout, global.json, global.verbose),
+            (Some(Duration::from_secs(1)), true, false)
+        );
         assert!(matches!(command, Command::Run(run) if run.command == ["ls", "--json", "-v"]));
         assert!(Arguments::try_parse_from(["unitwait", "run", "--unti", "x", "ls"]).is_err());
         let zero = Arguments::try_parse_from(["unitwait", "doctor", "--timeout", "0"]).unwrap();
-        assert_eq!(zero.global.timeout, Duration::ZERO);
+        assert_eq!(zero.global.timeout, Some(Duration::ZERO));
     }
 }

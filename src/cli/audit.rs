@@ -6,9 +6,9 @@ use serde_json::{Value as Json, json};
 use unitwait::{Audit, AuditFinding};
 
 use crate::failure::Failure;
-use crate::inspect::{report, scopes};
 use crate::output::gap_json;
 use crate::session::Session;
+use crate::units::{report, scopes};
 
 pub fn audit(session: &Session, names: &[String]) -> Result<(), Failure> {
     let manager = session.open()?;

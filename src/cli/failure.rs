@@ -4,13 +4,13 @@ use std::fmt;
 use std::io;
 
 use serde_json::{Value as Json, json};
-use unitwait::{Error, Stage};
+use unitwait::{Error, Operation, Stage};
 
 use crate::property::PropertyError;
 
 /// Exit statuses, as `sysexits.h` names them; 126 and 127 as shells have them.
 pub mod status {
-    pub const DIFFERS: u8 = 1;
+    pub const NOT_WELL: u8 = 1;
     pub const USAGE: u8 = 64;
     pub const BAD_DATA: u8 = 65;
     pub const UNAVAILABLE: u8 = 69;
@@ -39,6 +39,10 @@ pub enum Failure {
     NotLoaded {
         unit: String,
     },
+    /// It is over, or was never started.
+    NotActive {
+        unit: String,
+    },
     /// Limits were required of `run`, and the kernel does not hold them.
     Limits {
         unit: String,
@@ -46,6 +50,8 @@ pub enum Failure {
     },
     /// `audit` has found something, and said it.
     Differs,
+    /// `wait` has seen a unit end otherwise than well, and said how.
+    EndedBadly,
     /// `doctor` found nothing to work with, and has said all there is to say.
     NoManager,
     /// The command of `run` could not be executed.
@@ -78,8 +84,8 @@ impl Failure {
             Failure::Usage(_) => status::USAGE,
             Failure::Data { .. } => status::BAD_DATA,
             Failure::Library(error) => status_of(error),
-            Failure::NotLoaded { .. } | Failure::Limits { .. } => status::REFUSED,
-            Failure::Differs => status::DIFFERS,
+            Failure::NotLoaded { .. } | Failure::NotActive { .. } | Failure::Limits { .. } => status::REFUSED,
+            Failure::Differs | Failure::EndedBadly => status::NOT_WELL,
             Failure::NoManager => status::UNAVAILABLE,
             Failure::Command { found: true, .. } => status::NOT_EXECUTABLE,
             Failure::Command { found: false, .. } => status::NOT_FOUND,
@@ -97,9 +103,10 @@ impl Failure {
             Failure::Usage(_) => "usage",
             Failure::Data { .. } => "invalid_input",
             Failure::Library(error) => kind_of(error),
-            Failure::NotLoaded { .. } => "no_such_unit",
+            Failure::NotLoaded { .. } | Failure::NotActive { .. } => "no_such_unit",
             Failure::Limits { .. } => "limit",
             Failure::Differs => "differs",
+            Failure::EndedBadly => "ended_badly",
             Failure::NoManager => "no_manager",
             Failure::Command { found: true, .. } => "command_not_executable",
             Failure::Command { found: false, .. } => "command_not_found",
@@ -111,7 +118,9 @@ impl Failure {
     fn unit(&self) -> Option<&str> {
         match self {
             Failure::Library(error) => error.unit(),
-            Failure::NotLoaded { unit } | Failure::Limits { unit, .. } => Some(unit),
+            Failure::NotLoaded { unit } | Failure::NotActive { unit } | Failure::Limits { unit, .. } => {
+                Some(unit)
+            }
             _ => None,
         }
     }
@@ -125,13 +134,16 @@ impl Failure {
             Failure::NotLoaded { .. } => {
                 "it ended, was never started, or is misspelt; `unitwait list` shows all"
             }
+            Failure::NotActive { .. } => {
+                "it is over already, was never started, or is misspelt; `unitwait list` shows all"
+            }
             Failure::Limits { .. } => {
                 "boot with the controller enabled, delegate it, or do without the limit"
             }
             Failure::Command { found: true, .. } => "see its mode, its type and its interpreter",
             Failure::Command { found: false, .. } => "see its spelling and PATH",
             Failure::System { .. } => "see the rights and limits of this process",
-            Failure::Differs | Failure::NoManager | Failure::Several(_) => "",
+            Failure::Differs | Failure::EndedBadly | Failure::NoManager | Failure::Several(_) => "",
         }
     }
 
@@ -145,19 +157,22 @@ impl Failure {
                 told.strip_suffix(&format!(" ({})", error.hint())).map_or(told.clone(), str::to_string)
             }
             Failure::NotLoaded { unit } => format!("{unit} is not loaded"),
+            Failure::NotActive { unit } => format!("{unit} is not active"),
             Failure::Limits { unit, gaps } => {
                 format!("did not run anything in {unit}, for the limits required do not hold: {gaps}")
             }
             Failure::Command { command, reason, .. } => format!("could not run {command:?}: {reason}"),
             Failure::System { doing, source } => format!("could not {doing}: {source}"),
-            Failure::Differs | Failure::NoManager | Failure::Several(_) => String::new(),
+            Failure::Differs | Failure::EndedBadly | Failure::NoManager | Failure::Several(_) => {
+                String::new()
+            }
         }
     }
 
     /// For people: a line for each failure.
     pub fn lines(&self) -> Vec<String> {
         match self {
-            Failure::Differs | Failure::NoManager => Vec::new(),
+            Failure::Differs | Failure::EndedBadly | Failure::NoManager => Vec::new(),
             Failure::Several(failures) => failures.iter().map(Failure::to_string).collect(),
             one => vec![one.to_string()],
         }
@@ -166,7 +181,7 @@ impl Failure {
     /// For programs: one object. Of several failures `error` is the first, whose exit status it is.
     pub fn json(&self) -> Option<Json> {
         match self {
-            Failure::Differs | Failure::NoManager => None,
+            Failure::Differs | Failure::EndedBadly | Failure::NoManager => None,
             Failure::Several(failures) => {
                 let all: Vec<Json> = failures.iter().map(Failure::error_json).collect();
                 Some(json!({ "error": all.first(), "errors": all }))
@@ -223,6 +238,8 @@ fn status_of(error: &Error) -> u8 {
         Error::Forked | Error::Closed { .. } | Error::System { .. } | Error::Protocol { .. } => {
             status::INTERNAL
         }
+        // Of a unit that is to be there, it is no answer that it is.
+        Error::NotDelegated { asked } if asked.operation == Operation::Attach => status::REFUSED,
         Error::UnitExists { .. } | Error::NotDelegated { .. } | Error::WouldKill { .. } => status::EXISTS,
         Error::Timeout { .. } => status::DEADLINE,
         Error::AccessDenied { .. } => status::ACCESS_DENIED,

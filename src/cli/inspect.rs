@@ -1,17 +1,18 @@
-//! What is done to units that are there: `stop`, `kill`, `status` and `list`.
+//! What units are like: `status` and `list`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 
 use serde_json::{Map, Value as Json, json};
-use unitwait::{Deadline, Manager, UnitJob, Value};
+use unitwait::{Deadline, Manager, UnitStatus, Value};
 
-use crate::args;
+use crate::args::List;
 use crate::failure::Failure;
-use crate::name::with_suffix;
-use crate::output::{log_stages, stages_json, value_json};
+use crate::name::patterns;
+use crate::output::value_json;
 use crate::session::Session;
+use crate::units::{report, scopes};
 
 /// The limits worth a line in `status`, where they are set.
 const LIMITS: [&str; 14] = [
@@ -31,41 +32,6 @@ const LIMITS: [&str; 14] = [
     "TasksCurrent",
 ];
 
-/// Asks for all at once, so that the slowest alone says how long it takes.
-pub fn stop(session: &Session, names: &[String]) -> Result<(), Failure> {
-    let manager = session.open()?;
-    let units = scopes(names);
-    let submit = |unit: &String| manager.submit(&UnitJob::stop(unit.as_str()), session.deadline());
-    let tickets: Vec<_> = units.iter().map(submit).collect();
-    let (mut lines, mut stopped, mut failures) = (String::new(), Vec::new(), Vec::new());
-    for (unit, ticket) in units.iter().zip(tickets) {
-        match ticket.and_then(|ticket| ticket.wait(Deadline::Default)) {
-            Ok(job) => {
-                log_stages(unit, job.times);
-                let _ = writeln!(lines, "{unit} stopped");
-                stopped.push(json!({"unit": unit, "job": job.id.get(), "stages": stages_json(job.times)}));
-            }
-            Err(error) => failures.push(error.into()),
-        }
-    }
-    report(session, lines, stopped, failures)
-}
-
-pub fn kill(session: &Session, asked: &args::Kill) -> Result<(), Failure> {
-    let manager = session.open()?;
-    let (mut lines, mut killed, mut failures) = (String::new(), Vec::new(), Vec::new());
-    for unit in scopes(&asked.units.units) {
-        match manager.kill_unit(&unit, asked.kill_whom.into(), asked.signal, session.deadline()) {
-            Ok(()) => {
-                let _ = writeln!(lines, "{unit} sent signal {}", asked.signal);
-                killed.push(json!({"unit": unit, "signal": asked.signal}));
-            }
-            Err(error) => failures.push(error.into()),
-        }
-    }
-    report(session, lines, killed, failures)
-}
-
 pub fn status(session: &Session, names: &[String]) -> Result<(), Failure> {
     let manager = session.open()?;
     let (mut blocks, mut shown, mut failures) = (Vec::new(), Vec::new(), Vec::new());
@@ -81,13 +47,12 @@ pub fn status(session: &Session, names: &[String]) -> Result<(), Failure> {
     report(session, blocks.join("\n"), shown, failures)
 }
 
-pub fn list(session: &Session, patterns: &[String]) -> Result<(), Failure> {
+pub fn list(session: &Session, asked: &List) -> Result<(), Failure> {
     let manager = session.open()?;
-    let mut patterns: Vec<&str> = patterns.iter().map(String::as_str).collect();
-    if patterns.is_empty() {
-        patterns = vec!["*.scope", "*.slice"];
-    }
+    let patterns = patterns(&asked.patterns);
+    let patterns: Vec<&str> = patterns.iter().map(String::as_str).collect();
     let mut units = manager.list_units(&patterns, session.deadline())?;
+    units.retain(|unit| is_in(&asked.state, unit));
     units.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     let width = units.iter().map(|unit| unit.name.len()).max().unwrap_or(0);
     let mut lines = String::new();
@@ -104,21 +69,10 @@ pub fn list(session: &Session, patterns: &[String]) -> Result<(), Failure> {
     report(session, lines, json.collect(), Vec::new())
 }
 
-pub fn scopes(names: &[String]) -> Vec<String> {
-    names.iter().map(|name| with_suffix(name, ".scope")).collect()
-}
-
-/// What was done goes out even where something else failed.
-pub fn report(
-    session: &Session,
-    text: String,
-    units: Vec<Json>,
-    failures: Vec<Failure>,
-) -> Result<(), Failure> {
-    if !units.is_empty() || failures.is_empty() {
-        session.output.result(|| json!({ "units": units }), || text)?;
-    }
-    Failure::all(failures)
+/// As `systemctl --state=` has it: any of the unit's states, in any of those asked for.
+fn is_in(states: &[String], unit: &UnitStatus) -> bool {
+    let own = [&unit.load_state, &unit.active_state, &unit.sub_state];
+    states.is_empty() || states.iter().any(|state| own.contains(&state))
 }
 
 fn look(manager: &Manager, unit: &str, deadline: Deadline) -> Result<Map<String, Json>, Failure> {

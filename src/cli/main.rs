@@ -1,17 +1,27 @@
 //! The command `unitwait`: the library's promises for shells and scripts, with an exit status for each way to fail.
 
 mod args;
+mod attach;
 mod audit;
 mod create;
 mod doctor;
 mod failure;
+mod freeze;
 mod inspect;
 mod interrupt;
+mod kill;
+mod live;
 mod name;
 mod output;
+mod picture;
 mod property;
 mod run;
 mod session;
+mod set;
+mod stop;
+mod units;
+mod wait;
+mod watch;
 
 use std::env;
 use std::io::Write;
@@ -54,11 +64,17 @@ fn obey(arguments: Arguments, output: Output) -> Result<(), Failure> {
     match &arguments.command {
         Command::Run(asked) => run::run(&session, asked),
         Command::Create(asked) => create::create(&session, asked),
-        Command::Stop(asked) => inspect::stop(&session, &asked.units),
-        Command::Kill(asked) => inspect::kill(&session, asked),
+        Command::Set(asked) => set::set(&session, asked),
+        Command::Attach(asked) => attach::attach(&session, asked),
+        Command::Freeze(asked) => freeze::freeze(&session, &asked.units),
+        Command::Thaw(asked) => freeze::thaw(&session, &asked.units),
+        Command::Stop(asked) => stop::stop(&session, &asked.units),
+        Command::Kill(asked) => kill::kill(&session, asked),
+        Command::Wait(asked) => wait::wait(&session, &asked.units.units),
         Command::Status(asked) => inspect::status(&session, &asked.units),
         Command::Audit(asked) => audit::audit(&session, &asked.units),
-        Command::List(asked) => inspect::list(&session, &asked.patterns),
+        Command::List(asked) => inspect::list(&session, asked),
+        Command::Watch(asked) => watch::watch(&session, &asked.patterns),
         Command::Doctor => doctor::doctor(&session),
     }
 }

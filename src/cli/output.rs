@@ -1,6 +1,7 @@
 //! What is said, and where: results on stdout, all else on stderr, for people or, with `--json`, for programs.
 
-use std::io::{self, Write};
+use std::env;
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
@@ -8,32 +9,39 @@ use unitwait::{ActiveScope, LimitGap, Outcome, StageTimes, Value};
 
 use crate::args::Global;
 use crate::failure::Failure;
+use crate::picture;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Output {
     json: bool,
+    verbose: bool,
 }
 
 impl Output {
-    pub const JSON: Output = Output { json: true };
+    pub const JSON: Output = Output { json: true, verbose: false };
 
     pub fn new(global: &Global) -> Output {
-        Output { json: global.json }
+        Output { json: global.json, verbose: global.verbose }
+    }
+
+    /// Whether a program is to read what is said.
+    pub fn is_for_programs(self) -> bool {
+        self.json
     }
 
     /// The command's result, on stdout. A reader that has left wants no more, and what was asked for is done.
     pub fn result(self, json: impl FnOnce() -> Json, text: impl FnOnce() -> String) -> Result<(), Failure> {
-        let mut text = if self.json { json().to_string() } else { text() };
-        if !text.is_empty() && !text.ends_with('\n') {
-            text.push('\n');
-        }
-        let mut stdout = io::stdout().lock();
-        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                Err(Failure::System { doing: "write to stdout".into(), source: error })
-            }
-            _ => Ok(()),
-        }
+        self.entry(json, text).map(drop)
+    }
+
+    /// One entry of a result that comes in many, each on a line of its own. False where its reader has left.
+    pub fn entry(self, json: impl FnOnce() -> Json, text: impl FnOnce() -> String) -> Result<bool, Failure> {
+        print(if self.json { json().to_string() } else { text() })
+    }
+
+    /// A part of the result, for people, who need not wait for all of it.
+    pub fn line(self, text: &str) -> Result<(), Failure> {
+        if self.json { Ok(()) } else { print(text.into()).map(drop) }
     }
 
     /// The result of a command whose stdout is not its own: on stderr, and only for programs.
@@ -50,6 +58,22 @@ impl Output {
         }
     }
 
+    /// What is worth knowing and no failure.
+    pub fn warning(self, kind: &str, message: &str) {
+        if self.json {
+            tell(&json!({ "warning": { "kind": kind, "message": message } }).to_string());
+        } else {
+            tell(&format!("unitwait: warning: {message}"));
+        }
+    }
+
+    /// Where the time went, with `-v`. With `--json` it is in the object.
+    pub fn picture(self, unit: &str, times: StageTimes) {
+        if self.verbose && !self.json {
+            tell(&picture::draw(unit, times, stderr_is_terminal()));
+        }
+    }
+
     pub fn failure(self, failure: &Failure) {
         if self.json {
             failure.json().inspect(|json| tell(&json.to_string()));
@@ -59,20 +83,27 @@ impl Output {
     }
 }
 
+/// To stdout, flushed; false where its reader has left.
+fn print(mut text: String) -> Result<bool, Failure> {
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::System { doing: "write to stdout".into(), source: error }),
+    }
+}
+
 /// One line on stderr. Where nobody reads it any more, that is no reason to die.
 fn tell(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-/// How long each stage took; the log shows it with `-v`.
-pub fn log_stages(unit: &str, times: StageTimes) {
-    log::debug!(
-        "{unit}: queued {}, accepted {}, done {}, verified {}",
-        milliseconds(times.queued),
-        milliseconds(times.accepted),
-        milliseconds(times.done),
-        milliseconds(times.verified)
-    );
+/// Whether stderr is a terminal on which a line can be drawn over, and letters be bold.
+pub fn stderr_is_terminal() -> bool {
+    io::stderr().is_terminal() && env::var_os("TERM").is_some_and(|kind| !kind.is_empty() && kind != "dumb")
 }
 
 pub fn milliseconds(time: Duration) -> String {

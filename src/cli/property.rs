@@ -11,6 +11,7 @@
 //! Sources: systemd.resource-control(5), systemd.scope(5), systemd.unit(5), systemd.kill(5), systemd.time(7), and
 //! systemd's `src/shared/bus-unit-util.c` for what each becomes on D-Bus.
 
+mod assignments;
 mod kind;
 mod syntax;
 #[cfg(test)]
@@ -20,6 +21,7 @@ mod typed;
 use std::error::Error;
 use std::fmt;
 
+pub use assignments::Assignments;
 use unitwait::Property;
 
 /// Why an assignment of the command line is none.
@@ -45,7 +47,7 @@ impl Error for PropertyError {}
 ///
 /// What only systemd can know is left to it: whether a unit or a device exists, which words a policy has, whether
 /// its version has the property at all.
-pub fn parse(text: &str) -> Result<Vec<Property>, PropertyError> {
+fn parse(text: &str) -> Result<Vec<Property>, PropertyError> {
     let refuse = |(reason, hint)| PropertyError { given: text.into(), reason, hint };
     let Some((left, value)) = text.split_once('=') else {
         return Err(refuse((

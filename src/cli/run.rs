@@ -13,7 +13,7 @@ use nix::unistd::{AccessFlags, Gid, Group, Uid, User, access, getgrouplist, setg
 use unitwait::ActiveScope;
 
 use crate::args::Run;
-use crate::create::{place, scope};
+use crate::create;
 use crate::failure::Failure;
 use crate::output::scope_json;
 use crate::session::Session;
@@ -24,18 +24,20 @@ pub fn run(session: &Session, asked: &Run) -> Result<(), Failure> {
     };
     let program = find(name)?;
     let identity = Identity::of(asked.uid.as_deref(), asked.gid.as_deref())?;
-    let scope = scope(&asked.scope)?.own_process();
+    let unit = create::name(&asked.scope);
+    let scope = create::scope(&unit, &asked.scope)?.own_process();
     scope.check()?;
-    let (manager, active) = place(session, &scope)?;
+    let (manager, active) = create::place(session, &unit, &scope)?;
     require_limits(&active, asked.scope.require_limits)?;
     session.output.limit_gaps(active.unit(), active.limit_gaps());
-    let object = scope_json(&active);
+    let (object, stages) = (scope_json(&active), active.stages());
     // Ends the dbus thread, so that the identity changes and the command starts in a process of one thread.
     drop((active, manager));
     if let Some(identity) = identity {
         identity.assume()?;
     }
     session.output.aside(|| object);
+    session.output.picture(&unit, stages);
     let error = Command::new(&program).arg0(name).args(arguments).exec();
     Err(unrunnable(name, &error))
 }

@@ -11,6 +11,8 @@ use crate::output::{Output, milliseconds};
 /// No clock overflows at a year from now, as it could at the longest time that can be typed.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Which manager is meant.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Target {
@@ -58,17 +60,23 @@ pub struct Session {
     pub target: Target,
     pub output: Output,
     until: Instant,
+    is_timeout_given: bool,
 }
 
 impl Session {
     pub fn new(global: &Global, output: Output) -> Result<Session, Failure> {
-        let until = Instant::now() + global.timeout.min(LONGEST);
-        Ok(Session { target: Target::of(global)?, output, until })
+        let until = Instant::now() + global.timeout.unwrap_or(DEFAULT_TIMEOUT).min(LONGEST);
+        Ok(Session { target: Target::of(global)?, output, until, is_timeout_given: global.timeout.is_some() })
     }
 
     /// One deadline for the whole command, to connect included.
     pub fn until(&self) -> Instant {
         self.until
+    }
+
+    /// The deadline, where one was given: for what has no end of its own, and is to have none unless told.
+    pub fn given_end(&self) -> Option<Instant> {
+        Some(self.until).filter(|_| self.is_timeout_given)
     }
 
     pub fn deadline(&self) -> Deadline {
