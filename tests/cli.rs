@@ -21,6 +21,8 @@ mod failures;
 mod living;
 #[path = "cli/sandbox.rs"]
 mod sandbox;
+#[path = "cli/shells.rs"]
+mod shells;
 #[path = "cli/terminal.rs"]
 mod terminal;
 #[path = "cli/wait.rs"]

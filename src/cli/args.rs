@@ -1,11 +1,13 @@
 //! The command line as it is typed: options, commands, and the text of `--help`.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use nix::sys::signal::Signal;
 use unitwait::{KillWhom, OnExists};
 
@@ -123,6 +125,10 @@ pub enum Command {
     Watch(Watch),
     /// Say what this machine has, and what to do about what is wrong; status 69 where nothing can be done here
     Doctor,
+    /// Print a shell's completions for this command
+    Completions(Completions),
+    /// Write the manual's pages, one for each command
+    Man(Manual),
 }
 
 #[derive(Debug, Args)]
@@ -251,6 +257,20 @@ pub struct Watch {
     /// Names or shell patterns; `*.scope` and `*.slice` where none is given
     #[arg(value_name = "PATTERN", value_parser = utf8())]
     pub patterns: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// The shell
+    #[arg(value_name = "SHELL", value_enum)]
+    pub shell: Shell,
+}
+
+#[derive(Debug, Args)]
+pub struct Manual {
+    /// Where to: `unitwait.1`, `unitwait-run.1` and the others. It is made if it is not there
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -3,6 +3,7 @@
 mod args;
 mod attach;
 mod audit;
+mod completions;
 mod create;
 mod doctor;
 mod failure;
@@ -11,6 +12,7 @@ mod inspect;
 mod interrupt;
 mod kill;
 mod live;
+mod man;
 mod name;
 mod output;
 mod picture;
@@ -76,6 +78,8 @@ fn obey(arguments: Arguments, output: Output) -> Result<(), Failure> {
         Command::List(asked) => inspect::list(&session, asked),
         Command::Watch(asked) => watch::watch(&session, &asked.patterns),
         Command::Doctor => doctor::doctor(&session),
+        Command::Completions(asked) => completions::completions(&session, asked),
+        Command::Man(asked) => man::man(&session, asked),
     }
 }
 
