@@ -53,7 +53,8 @@ impl Wait {
             references: 0,
             by_subscription: false,
             in_doubt: false,
-            seen: RunEnd::default(),
+            // Nothing but a stop ends a slice, and systemd tells of no state between.
+            seen: RunEnd { stopped: unit.ends_with(".slice"), ..RunEnd::default() },
         }
     }
 

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use unitwait::{ActiveScope, Ending, KillWhom, Manager, Scope, Stage};
+use unitwait::{ActiveScope, Ending, KillWhom, Manager, Scope, Slice, Stage};
 
 use crate::support::{AT_ONCE, LONG, Sleeper, eventually, hybrid, manager, name, state};
 
@@ -22,10 +22,19 @@ fn both_ways(test: impl Fn(&Manager)) {
 fn ending_of(active: &ActiveScope, manager: &Manager, end: impl FnOnce()) -> Ending {
     thread::scope(|threads| {
         let waiter = threads.spawn(|| active.wait(LONG));
-        eventually("the wait is under way", || manager.stats().is_ok_and(|stats| stats.requests > 0));
+        are_waiting(active, manager, 1);
         end();
         waiter.join().expect("no panic").expect("the end is told").ending
     })
+}
+
+/// Returns once so many waits have what they ask for first. All is answered in the order of asking, so each round
+/// trip sees one step of theirs answered too: the match rule, the reference or subscription, and the first look.
+fn are_waiting(active: &ActiveScope, manager: &Manager, waits: usize) {
+    eventually("the waits are under way", || manager.stats().is_ok_and(|stats| stats.requests == waits));
+    for _ in 0..3 {
+        manager.property(active.unit(), "ActiveState", LONG).expect("it is there");
+    }
 }
 
 #[test]
@@ -52,6 +61,16 @@ fn a_run_that_is_stopped_was_stopped_by_request_whoever_asked() {
             other.stop_unit(active.unit(), LONG).expect("it stops");
         });
         assert_eq!(ending, Ending::Stopped);
+    });
+}
+
+#[test]
+fn a_slice_that_is_over_was_stopped_for_nothing_else_ends_one() {
+    both_ways(|manager| {
+        let shelf = name("shelf").replace(".scope", ".slice").replace('-', "_");
+        let slice = manager.create_slice(&Slice::new(shelf), LONG).expect("the slice is created");
+        manager.stop_unit(slice.unit(), LONG).expect("it stops");
+        assert_eq!(slice.wait(AT_ONCE).expect("it is over").ending, Ending::Stopped);
     });
 }
 
@@ -92,7 +111,7 @@ fn a_hundred_waiters_of_one_run_are_all_told_and_leave_no_reference() {
     let active = create(&manager, Scope::new(name("crowd")), &sleeper);
     thread::scope(|threads| {
         let waiters: Vec<_> = (0..100).map(|_| threads.spawn(|| active.wait(LONG))).collect();
-        eventually("they wait", || manager.stats().is_ok_and(|stats| stats.requests == 100));
+        are_waiting(&active, &manager, 100);
         drop(sleeper);
         for waiter in waiters {
             let ended = waiter.join().expect("no panic").expect("the end is told");
@@ -121,18 +140,17 @@ fn a_run_that_the_kernel_killed_for_want_of_memory_is_told_as_such() {
     if !active.limit_gaps().is_empty() {
         assert!(!hybrid(), "cgroup v1 has its memory controller here: {:?}", active.limit_gaps());
         println!("NO MEMORY CONTROLLER in this layout: nobody can be killed for want of memory");
-        child.kill().expect("it lives");
-        assert_eq!(active.wait(LONG).expect("the end is told").ending, Ending::Exited);
-        return drop(child.wait());
+        let kill = || {
+            child.kill().expect("it lives");
+            drop(child.wait());
+        };
+        return assert_eq!(ending_of(&active, &manager, kill), Ending::Exited);
     }
-    let ended = thread::scope(|threads| {
-        let waiter = threads.spawn(|| active.wait(LONG));
-        eventually("the wait is under way", || manager.stats().is_ok_and(|stats| stats.requests > 0));
+    let ending = ending_of(&active, &manager, || {
         drop(child.stdin.take().map(|mut to| to.write_all(b"go\n")));
-        waiter.join().expect("no panic")
+        drop(child.wait());
     });
-    drop(child.wait());
-    assert_eq!(ended.expect("the end is told").ending, Ending::OomKilled);
+    assert_eq!(ending, Ending::OomKilled);
 }
 
 #[test]
