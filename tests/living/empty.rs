@@ -1,5 +1,6 @@
 //! Who is in a unit, and the wait until nobody is, by the kernel's word alone.
 
+use std::fs;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 use unitwait::{Error, Operation, Scope, Slice, Stage};
 
 use super::runs::{assert_one_hierarchy, dead, legacy, living, put, superseded};
-use crate::support::{AT_ONCE, LONG, Sleeper, eventually, hybrid, manager, name};
+use crate::support::{AT_ONCE, LONG, Sleeper, eventually, hybrid, manager, name, state};
 
 /// Returns long before the deadline.
 fn at_once<T>(call: impl FnOnce() -> T) -> T {
@@ -124,16 +125,28 @@ fn what_only_v1_has_in_the_unit_is_waited_for_though_the_kernel_does_not_tell() 
     let (active, first) = living(&manager, "untold");
     let stray = Sleeper::new();
     put(stray.pid(), legacy(active.control_group()));
-    drop(first);
-    let busy = active.wait_empty(Duration::from_millis(300));
-    assert!(matches!(busy, Err(Error::Timeout { .. })), "{busy:?}");
     let stray_pid = stray.pid();
-    at_once(|| {
-        thread::scope(|threads| {
-            let waiting = threads.spawn(|| active.wait_empty(LONG));
-            drop(stray);
-            waiting.join().unwrap().unwrap();
-        });
+    thread::scope(|threads| {
+        let busy = threads.spawn(|| active.wait_empty(AT_ONCE));
+        let waiting = threads.spawn(|| active.wait_empty(LONG));
+        // They have to find the run's group before systemd, which does not see the stray, takes the run for over.
+        eventually("two waits hold the group in each hierarchy", || held(active.control_group()) >= 4);
+        drop(first);
+        eventually("systemd takes it for over", || state(&manager, active.unit()) == "inactive");
+        assert!(!busy.is_finished() && !waiting.is_finished(), "a stray is still there");
+        let busy = busy.join().unwrap();
+        assert!(matches!(busy, Err(Error::Timeout { .. })), "{busy:?}");
+        drop(stray);
+        at_once(|| waiting.join().unwrap().unwrap());
     });
     eventually("it is collected", || !std::path::Path::new(&format!("/proc/{stray_pid}")).exists());
+}
+
+/// How many directories of the group this process has open.
+fn held(group: &str) -> usize {
+    let files = fs::read_dir("/proc/self/fd").unwrap().flatten();
+    files
+        .filter_map(|file| fs::read_link(file.path()).ok())
+        .filter(|path| path.ends_with(&group[1..]))
+        .count()
 }
