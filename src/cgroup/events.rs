@@ -184,11 +184,14 @@ impl Memory {
         Memory { counters, bell, ooms: 0, kills: 0, near: None }
     }
 
-    /// v1's bell is hung up by writing its number and the counters' into `cgroup.event_control`.
+    /// v1's bell is hung up by writing its number and the counters' into `cgroup.event_control`, which is root's: for
+    /// others the end of a run is not worth less without it.
     fn legacy(directory: &Path) -> io::Result<Option<Memory>> {
         let there = |opened: io::Result<File>| match opened {
             Ok(file) => Ok(Some(file)),
-            Err(error) if file::is_gone(&error) => Ok(None),
+            Err(error) if file::is_gone(&error) || error.kind() == io::ErrorKind::PermissionDenied => {
+                Ok(None)
+            }
             Err(error) => Err(error),
         };
         let counters = there(File::open(directory.join("memory.oom_control")))?;

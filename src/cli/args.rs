@@ -25,6 +25,7 @@ Exit status:
    77  access denied
   126  run: CMD cannot be executed
   127  run: CMD is not found
+  130, 143  ended by SIGINT or SIGTERM
 run ends with CMD's own status once CMD has started.
 
 Environment:

@@ -84,7 +84,7 @@ fn bus(target: &Target, opened: &Result<Manager, Failure>) -> Finding {
             Finding::good("bus", "none, for the manager's own socket is asked")
         }
         Ok(manager) => Finding::good("bus", manager.address()),
-        Err(Failure::Library(Error::Connect { address, .. })) if !address.contains(':') => {
+        Err(Failure::Library(Error::Connect { address, .. })) if address == "org.freedesktop.systemd1" => {
             Finding::good("bus", unheard)
         }
         Err(Failure::Library(error)) if error.stage().is_some_and(|stage| stage > Stage::Connect) => {

@@ -93,8 +93,9 @@ fn refuse(refusal: &clap::Error) -> u8 {
     // The arguments are not parsed, so whether JSON is wanted has to be seen in them as they are.
     if env::args_os().skip(1).take_while(|argument| argument != "--").any(|argument| argument == "--json") {
         let text = refusal.to_string();
-        let reason = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-        Output::JSON.failure(&Failure::Usage(reason.into()));
+        // What is missing is in lines of its own; usage and hints come after an empty one.
+        let said: Vec<_> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+        Output::JSON.failure(&Failure::Usage(said.join(" ").trim_start_matches("error: ").into()));
     } else {
         let _ = refusal.print();
     }

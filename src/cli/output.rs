@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
-use unitwait::{ActiveScope, LimitGap, Outcome, StageTimes, Value};
+use unitwait::{ActiveScope, GapReason, LimitGap, Outcome, StageTimes, Value};
 
 use crate::args::Global;
 use crate::failure::Failure;
@@ -54,7 +54,11 @@ impl Output {
     /// Limits that do not hold. With `--json` they are in the object.
     pub fn limit_gaps(self, unit: &str, gaps: &[LimitGap]) {
         for gap in gaps.iter().filter(|_| !self.json) {
-            tell(&format!("unitwait: warning: {unit}: a limit is not in force: {gap}"));
+            let what = match gap.reason {
+                GapReason::NotShown | GapReason::Unreadable(_) => "a limit cannot be verified",
+                _ => "a limit is not in force",
+            };
+            tell(&format!("unitwait: warning: {unit}: {what}: {gap}"));
         }
     }
 

@@ -59,6 +59,12 @@ pub enum Operation {
 }
 
 impl Operation {
+    /// Whether nothing can have changed, however far it came.
+    pub(super) const fn only_reads(self) -> bool {
+        use Operation::{Adopt, FindUnit, Get, List, Open, Processes, Stats};
+        matches!(self, Adopt | FindUnit | Get | List | Open | Processes | Stats)
+    }
+
     /// The operation in words that follow "could not".
     ///
     /// ```

@@ -40,7 +40,13 @@ impl Error {
             Error::UnitExists { .. } => "choose another name, stop that unit, or ask to join or replace it",
             Error::NoSuchUnit { .. } => "it ended, was never started, or is misspelt",
             Error::Superseded { .. } => "look the unit up again by its name if the new run is meant",
-            Error::NoSuchProcess { .. } => "the process ended before it could be placed; start it again",
+            Error::NoSuchProcess { asked, .. } => match asked.operation {
+                Operation::Kill => {
+                    "ask for all of its processes: a scope or slice has neither a main nor a control process"
+                }
+                Operation::FindUnit => "it has ended, or is misspelt",
+                _ => "the process ended before it could be placed; start it again",
+            },
             Error::UnknownProperty { .. } => "leave the property out, or use a systemd that knows it",
             Error::NoSuchJob { .. } => "it is over already",
             Error::JobFailed { result, .. } => result.hint(),
@@ -49,6 +55,11 @@ impl Error {
             }
             Error::Timeout { asked, stage: Stage::Wait, .. } if asked.operation == Operation::Watch => {
                 "wait on: nothing has happened to these units"
+            }
+            Error::Timeout { asked, .. } | Error::Disconnected { asked, .. }
+                if asked.operation.only_reads() =>
+            {
+                "nothing has changed: try again, with a longer deadline if the manager is busy"
             }
             Error::Timeout { asked, .. } if asked.operation == Operation::Wait => "wait on, or stop it",
             Error::Timeout { asked, .. } if asked.operation == Operation::WaitEmpty => {
@@ -128,6 +139,9 @@ impl Error {
             }
             Error::NoSuchProcess { asked, pid: Some(pid) } => {
                 write!(f, "could not {asked}: there is no process {pid}")
+            }
+            Error::NoSuchProcess { asked, pid: None } if asked.operation == Operation::Kill => {
+                write!(f, "could not {asked}: it has no such process")
             }
             Error::NoSuchProcess { asked, pid: None } => write!(f, "could not {asked}: a process has ended"),
             Error::UnknownProperty { asked, property, message } => {

@@ -16,7 +16,8 @@ impl Manager {
     /// Takes over a running scope by its name: the handle means the run that it is in now, and no later one.
     ///
     /// Blocks until systemd has told its properties or until the deadline. Changes nothing; a retry is safe. Errors:
-    /// [`Error::NoSuchUnit`] where no such scope is active, or has no run to tell from others (`-.slice`, `init.scope`), otherwise as [`Manager::properties`].
+    /// [`Error::NoSuchUnit`] where no such scope is active, [`Error::Unsupported`] where systemd has given its run no
+    /// invocation ID, by which it could be told from others (`init.scope`), otherwise as [`Manager::properties`].
     ///
     /// ```no_run
     /// use std::time::Duration;
@@ -51,8 +52,13 @@ impl Manager {
         let held = self.ask_unit(Operation::Adopt, unit, call, deadline, finish_properties)?;
         let text = |name: &str| held.get(name).and_then(Value::as_str).unwrap_or_default().to_string();
         let invocation = held.get("InvocationID").and_then(InvocationId::from_value);
-        if matches!(text("ActiveState").as_str(), "inactive" | "failed" | "") || invocation.is_none() {
-            return Err(Error::NoSuchUnit { asked: Asked::new(Operation::Adopt, Some(unit)) });
+        let asked = Asked::new(Operation::Adopt, Some(unit));
+        if matches!(text("ActiveState").as_str(), "inactive" | "failed" | "") {
+            return Err(Error::NoSuchUnit { asked });
+        }
+        if invocation.is_none() {
+            let reason = "systemd has given it no invocation ID, by which its run could be told from others";
+            return Err(Error::Unsupported { asked, reason: reason.into() });
         }
         Ok(Active {
             manager: self.clone(),
