@@ -66,9 +66,9 @@ pub struct Call<'a> {
 impl Tally {
     pub fn begin(&self, what: &'static str, deadline: Duration) -> Call<'_> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let begun = Instant::now();
-        lock(&self.under_way).insert(number, (what.into(), begun + deadline));
-        Call { tally: self, number, what, begun, deadline }
+        lock(&self.under_way).insert(number, (what.into(), Instant::now() + deadline));
+        // Only now, for to wait for the lock is none of the call's.
+        Call { tally: self, number, what, begun: Instant::now(), deadline }
     }
 
     /// A call that blocks.
@@ -166,8 +166,8 @@ impl Call<'_> {
     /// It returned.
     pub fn end<T>(self, result: &Result<T, Error>) {
         let Call { tally, number, what, begun, deadline } = self;
-        lock(&tally.under_way).remove(&number);
         let by = begun.elapsed().saturating_sub(deadline);
+        lock(&tally.under_way).remove(&number);
         if !by.is_zero() {
             let answer = result.as_ref().map_or_else(ToString::to_string, |_| "ok".into());
             let what = format!("{what} with {deadline:?}: {answer}");
