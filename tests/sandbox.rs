@@ -18,7 +18,10 @@ const LONG: Duration = Duration::from_secs(60);
 const STAY: &str = "awk '$5 == \"/run/unitwait-sandbox\" { print $4 }' /proc/self/mountinfo; exec sleep 600";
 
 fn sandbox(arguments: &[&str]) -> Command {
-    let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/sandbox"));
+    // Who runs the tests in the background has SIGINT ignored, and a shell cannot undo that for itself.
+    let mut command = Command::new("env");
+    command.arg("--default-signal=INT");
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/sandbox"));
     command.args(arguments).stdin(Stdio::null());
     command
 }
