@@ -5,7 +5,7 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
-use unitwait::{ActiveScope, Deadline, Manager, Stage, Ticket, UnitJob};
+use unitwait::{Deadline, Manager, Request, Slice, Stage, Ticket, UnitJob};
 
 use crate::alone::{Holdings, alone};
 use crate::world::{LONG, MARGIN, World, by, open, scope};
@@ -24,12 +24,14 @@ fn large() -> String {
     "x".repeat(room() / 8)
 }
 
-/// Asks for as many large scopes as fit into the window, and for as many again, which wait in line.
-fn fill(manager: &Manager, deadline: Duration) -> Vec<Ticket<ActiveScope>> {
-    let name = |number| format!("full-{number}.scope");
-    let requests = (0..2 * WINDOW).map(|number| scope(&name(number)).description(large()));
-    requests
-        .map(|request| by(deadline, || manager.submit(&request, deadline)).expect("handed over"))
+/// Asks for as much that is large as fits into the window, and for as much again, which waits in line.
+fn fill<R: Request>(
+    manager: &Manager,
+    deadline: Duration,
+    large: impl Fn(usize) -> R,
+) -> Vec<Ticket<R::Out>> {
+    (0..2 * WINDOW)
+        .map(|number| by(deadline, || manager.submit(&large(number), deadline)).expect("handed over"))
         .collect()
 }
 
@@ -38,7 +40,7 @@ fn callers_of_a_bus_that_takes_nothing_return_by_their_deadlines_and_it_serves_o
     let mut world = World::on_bus();
     let manager = open(world.builder().window(WINDOW));
     world.bus().stop();
-    let tickets = fill(&manager, SHORT);
+    let tickets = fill(&manager, SHORT, |number| scope(&format!("full-{number}.scope")).description(large()));
     let called = thread::scope(|threads| {
         let waits = tickets.into_iter().map(|ticket| {
             threads.spawn(|| {
@@ -86,7 +88,9 @@ fn a_handle_to_a_bus_that_takes_nothing_is_dropped_within_a_bound() {
         for missed in [true, false] {
             let manager = open(world.builder().window(WINDOW));
             world.bus().stop();
-            let mut tickets = fill(&manager, SHORT);
+            // Of slices, with which go no pidfds: the scripted manager, which takes them, is in this process too.
+            let slice = |number| Slice::new(format!("full{number}.slice")).description(large());
+            let mut tickets = fill(&manager, SHORT, slice);
             if missed {
                 // What they asked for still lies there, to be written.
                 for ticket in tickets.drain(..) {
@@ -100,9 +104,6 @@ fn a_handle_to_a_bus_that_takes_nothing_is_dropped_within_a_bound() {
             // Creates that were handed over keep the thread until they are answered: at their deadline.
             before.assert_no_more(32 << 20);
             world.bus().go_on();
-            // What the socket had taken goes to the scripted manager, which is in this process: and so do its pidfds.
-            world.round_trip();
-            while world.script.take().is_some() {}
         }
     });
 }
