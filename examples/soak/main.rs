@@ -83,7 +83,6 @@ struct Soak {
     opened: u64,
     tally: Arc<Tally>,
     witness: Arc<Witness>,
-    metronome: Metronome,
 }
 
 fn run(seconds: u64, seed: u64) -> Result<(), Box<dyn Error>> {
@@ -117,14 +116,8 @@ impl Soak {
     fn new() -> Result<Soak, Box<dyn Error>> {
         let bus = Way { counted: Manager::system()?, compound: Manager::system()? };
         let private = Way { counted: Manager::private()?, compound: Manager::private()? };
-        let mut soak = Soak {
-            bus,
-            private,
-            opened: 0,
-            tally: Arc::default(),
-            witness: Arc::default(),
-            metronome: Metronome::start(),
-        };
+        let tally = Arc::new(Tally::new(Metronome::start()));
+        let mut soak = Soak { bus, private, opened: 0, tally, witness: Arc::default() };
         soak.opened = soak.counted()?.iter().map(outcomes).sum();
         Ok(soak)
     }
@@ -199,7 +192,7 @@ impl Soak {
             "{}; {late} late, {foreign} foreign, {connections} connections; overrun {:.1} ms (machine {:.1} ms); {}",
             self.tally,
             self.tally.worst_by().as_secs_f64() * 1e3,
-            self.metronome.worst().as_secs_f64() * 1e3,
+            self.tally.metronome.worst().as_secs_f64() * 1e3,
             Footprint::now()
         )
     }
@@ -233,10 +226,10 @@ impl Soak {
             "soak: went well: {}",
             seen.iter().map(|(what, n)| format!("{n} {what}")).collect::<Vec<_>>().join(", ")
         );
-        let (worst, over) = (self.tally.worst(&self.metronome), self.tally.long_overruns());
+        let (worst, over) = (self.tally.worst(), self.tally.long_overruns());
         println!("soak: the worst overrun: {worst}; {over} over {MARGIN:?}");
         let mut faults = self.tally.falsehoods();
-        faults.extend(self.tally.unexplained(&self.metronome));
+        faults.extend(self.tally.unexplained());
         faults.extend(Footprint::now().growth(before, warm));
         // What proves nothing is no success either.
         let freezing = if is_hybrid() { ["freeze refused"; 2] } else { ["freeze", "thaw"] };

@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 
 use unitwait::{Error, Operation};
 
-use crate::machine::Metronome;
+use crate::machine::{Metronome, waited};
 
 /// What a call may be late by, beside what the machine was late by itself in the same moments.
 pub const MARGIN: Duration = Duration::from_millis(250);
 
-#[derive(Debug, Default)]
 pub struct Tally {
+    pub metronome: Metronome,
     /// Requests that were handed over to managers on which each is counted.
     pub asked: AtomicU64,
     next: AtomicU64,
@@ -35,22 +35,18 @@ pub enum Counted {
 }
 
 /// A call that returned after its deadline.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Overrun {
     what: String,
-    due: Instant,
     by: Duration,
+    /// What the machine explains of it.
+    machines: Duration,
 }
 
-impl Overrun {
-    /// What the machine kept a thread that only sleeps waiting for in the same moments.
-    fn machines(&self, metronome: &Metronome) -> Duration {
-        metronome.worst_between(self.due, self.due + self.by)
-    }
-
-    fn tell(&self, metronome: &Metronome) -> String {
-        let machines = self.machines(metronome);
-        format!("{:.1?} past its deadline (the machine {machines:.1?} then): {}", self.by, self.what)
+impl fmt::Display for Overrun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Overrun { what, by, machines } = self;
+        write!(f, "{by:.1?} past its deadline (the machine explains {machines:.1?}): {what}")
     }
 }
 
@@ -61,14 +57,31 @@ pub struct Call<'a> {
     what: &'static str,
     begun: Instant,
     deadline: Duration,
+    /// How long its thread had waited for a processor by then.
+    waited: Duration,
 }
 
 impl Tally {
+    pub fn new(metronome: Metronome) -> Tally {
+        Tally {
+            metronome,
+            asked: AtomicU64::default(),
+            next: AtomicU64::default(),
+            under_way: Mutex::default(),
+            outcomes: Mutex::default(),
+            seen: Mutex::default(),
+            falsehoods: Mutex::default(),
+            worst: Mutex::default(),
+            overruns: Mutex::default(),
+        }
+    }
+
     pub fn begin(&self, what: &'static str, deadline: Duration) -> Call<'_> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         lock(&self.under_way).insert(number, (what.into(), Instant::now() + deadline));
+        let waited = waited("thread-self");
         // Only now, for to wait for the lock is none of the call's.
-        Call { tally: self, number, what, begun: Instant::now(), deadline }
+        Call { tally: self, number, what, begun: Instant::now(), deadline, waited }
     }
 
     /// A call that blocks.
@@ -141,8 +154,8 @@ impl Tally {
     }
 
     /// The worst overrun of all.
-    pub fn worst(&self, metronome: &Metronome) -> String {
-        lock(&self.worst).as_ref().map_or("none".into(), |worst| worst.tell(metronome))
+    pub fn worst(&self) -> String {
+        lock(&self.worst).as_ref().map_or("none".into(), ToString::to_string)
     }
 
     /// How far the worst was past its deadline.
@@ -151,10 +164,9 @@ impl Tally {
     }
 
     /// The overruns that the machine's own scheduling, in the same moments, does not explain.
-    pub fn unexplained(&self, metronome: &Metronome) -> Vec<String> {
+    pub fn unexplained(&self) -> Vec<String> {
         let overruns = lock(&self.overruns);
-        let unexplained = overruns.iter().filter(|late| late.by > MARGIN + late.machines(metronome));
-        unexplained.map(|late| late.tell(metronome)).collect()
+        overruns.iter().filter(|late| late.by > MARGIN + late.machines).map(ToString::to_string).collect()
     }
 
     pub fn long_overruns(&self) -> usize {
@@ -165,13 +177,16 @@ impl Tally {
 impl Call<'_> {
     /// It returned.
     pub fn end<T>(self, result: &Result<T, Error>) {
-        let Call { tally, number, what, begun, deadline } = self;
-        let by = begun.elapsed().saturating_sub(deadline);
+        let Call { tally, number, what, begun, deadline, waited: before } = self;
+        let returned = Instant::now();
+        let own = waited("thread-self").saturating_sub(before);
         lock(&tally.under_way).remove(&number);
+        let due = begun + deadline;
+        let by = returned.saturating_duration_since(due);
         if !by.is_zero() {
             let answer = result.as_ref().map_or_else(ToString::to_string, |_| "ok".into());
             let what = format!("{what} with {deadline:?}: {answer}");
-            tally.late(Overrun { what, due: begun + deadline, by });
+            tally.late(Overrun { what, by, machines: tally.metronome.explains(due, returned, own) });
         }
         tally.count(what, result);
     }
