@@ -23,6 +23,7 @@ mod living;
 mod sandbox;
 #[path = "cli/shells.rs"]
 mod shells;
+mod support;
 #[path = "cli/terminal.rs"]
 mod terminal;
 #[path = "cli/wait.rs"]
@@ -204,8 +205,8 @@ fn a_scope_is_created_seen_signalled_and_stopped() {
         "--description",
         "a life",
         "--pid",
-        &first.pid(),
-        &second.pid(),
+        &first.pid_text(),
+        &second.pid_text(),
     ]);
     let scope = object(&created.stdout);
     assert_eq!(created.status.code(), Some(0), "{created:?}");
@@ -213,10 +214,14 @@ fn a_scope_is_created_seen_signalled_and_stopped() {
     let group = format!("/clilife.slice/{unit}");
     assert_eq!(scope["control_group"], *group);
     for sleeper in [&first, &second] {
-        assert_eq!(group_in(&fs::read_to_string(format!("/proc/{}/cgroup", sleeper.pid())).unwrap()), group);
+        assert_eq!(
+            group_in(&fs::read_to_string(format!("/proc/{}/cgroup", sleeper.pid_text())).unwrap()),
+            group
+        );
     }
 
-    let joined = run(["--json", "create", "--unit", &unit, "--on-exists", "join", "--pid", &third.pid()]);
+    let joined =
+        run(["--json", "create", "--unit", &unit, "--on-exists", "join", "--pid", &third.pid_text()]);
     assert_eq!(object(&joined.stdout)["outcome"], "joined", "{joined:?}");
 
     let status = &object(&run(["status", "--json", &unit]).stdout)["units"][0];
@@ -227,7 +232,10 @@ fn a_scope_is_created_seen_signalled_and_stopped() {
     );
     assert_eq!(status["pids"].as_array().unwrap().len(), 3, "{status}");
     let text = run(["status", &unit]);
-    assert!(stdout(&text).contains(&third.pid()) && stdout(&text).contains("active (running)"), "{text:?}");
+    assert!(
+        stdout(&text).contains(&third.pid_text()) && stdout(&text).contains("active (running)"),
+        "{text:?}"
+    );
     let list = object(&run(["list", "--json", "cli-life-*"]).stdout);
     let line = &list["units"][0];
     assert_eq!((line["unit"].as_str(), line["sub_state"].as_str()), (Some(&*unit), Some("running")));
@@ -236,7 +244,7 @@ fn a_scope_is_created_seen_signalled_and_stopped() {
 #[test]
 fn an_audit_tells_a_difference_with_status_1() {
     let (sleeper, unit) = (Sleeper::new(), name("audit"));
-    let created = run(["create", "--unit", &unit, "--slice", "cliaudit", "--pid", &sleeper.pid()]);
+    let created = run(["create", "--unit", &unit, "--slice", "cliaudit", "--pid", &sleeper.pid_text()]);
     assert_eq!(created.status.code(), Some(0), "{created:?}");
     // Controllers that this host has not may be named; nothing else may.
     let others = |audit: &serde_json::Value| {
@@ -263,7 +271,7 @@ fn an_audit_tells_a_difference_with_status_1() {
 fn stop_and_kill_do_what_can_be_done_and_tell_what_cannot() {
     let mut sleeper = Sleeper::new();
     let unit = name("kill");
-    assert!(run(["create", "--unit", &unit, "--pid", &sleeper.pid()]).status.success());
+    assert!(run(["create", "--unit", &unit, "--pid", &sleeper.pid_text()]).status.success());
     let killed = run(["--json", "kill", "--signal", "USR1", "--whom", "all", &unit]);
     assert_eq!(object(&killed.stdout)["units"][0]["signal"], Signal::SIGUSR1 as i32, "{killed:?}");
     assert_eq!(sleeper.0.wait().unwrap().signal(), Some(Signal::SIGUSR1 as i32));
@@ -271,7 +279,7 @@ fn stop_and_kill_do_what_can_be_done_and_tell_what_cannot() {
     let (one, two) = (Sleeper::new(), Sleeper::new());
     let (first, second) = (name("stop"), name("stop"));
     for (unit, sleeper) in [(&first, &one), (&second, &two)] {
-        assert!(run(["create", "--unit", unit, "--pid", &sleeper.pid()]).status.success());
+        assert!(run(["create", "--unit", unit, "--pid", &sleeper.pid_text()]).status.success());
     }
     let partly = run(["--json", "stop", &first, "cli-none", &second, "cli-none-either"]);
     assert_eq!(partly.status.code(), Some(71), "{partly:?}");
@@ -285,7 +293,7 @@ fn stop_and_kill_do_what_can_be_done_and_tell_what_cannot() {
         (&"cli-none.scope".into(), Some(2))
     );
     for sleeper in [&one, &two] {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", sleeper.pid())).expect("not reaped yet");
+        let stat = fs::read_to_string(format!("/proc/{}/stat", sleeper.pid_text())).expect("not reaped yet");
         assert!(stat.contains(") Z "), "stopped, and it lives: {stat}");
     }
 }
@@ -294,8 +302,9 @@ fn stop_and_kill_do_what_can_be_done_and_tell_what_cannot() {
 fn a_taken_name_is_replaced_on_request() {
     let (old, new) = (Sleeper::new(), Sleeper::new());
     let unit = name("replace");
-    assert!(run(["create", "--unit", &unit, "--pid", &old.pid()]).status.success());
-    let replaced = run(["create", "--json", "--unit", &unit, "--on-exists", "replace", "--pid", &new.pid()]);
+    assert!(run(["create", "--unit", &unit, "--pid", &old.pid_text()]).status.success());
+    let replaced =
+        run(["create", "--json", "--unit", &unit, "--on-exists", "replace", "--pid", &new.pid_text()]);
     assert_eq!(object(&replaced.stdout)["outcome"], "replaced", "{replaced:?}");
     assert!(run(["stop", &unit]).status.success());
 }
@@ -306,7 +315,7 @@ fn a_silent_manager_costs_the_deadline_and_no_more() {
     let unit = name("silent");
     let silence = Silence::fall();
     let begun = Instant::now();
-    let late = run(["--json", "create", "--timeout", "300ms", "--unit", &unit, "--pid", &sleeper.pid()]);
+    let late = run(["--json", "create", "--timeout", "300ms", "--unit", &unit, "--pid", &sleeper.pid_text()]);
     let waited = begun.elapsed();
     drop(silence);
     let error = &object(&late.stderr)["error"];

@@ -5,13 +5,12 @@
 mod support;
 
 use std::fs;
-use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use support::{AT_ONCE, LONG, Sleeper, eventually, group_of, in_sandbox, manager, name, state};
+use support::{AT_ONCE, LONG, Silence, Sleeper, eventually, group_of, in_sandbox, manager, name, run, state};
 use unitwait::{Deadline, Ending, Error, Manager, Scope, Stage};
 
 fn alone() -> MutexGuard<'static, ()> {
@@ -23,29 +22,8 @@ fn alone() -> MutexGuard<'static, ()> {
     turn
 }
 
-/// The sandbox's PID 1, stopped until this is dropped.
-struct Silence;
-
-impl Silence {
-    fn fall() -> Silence {
-        control("stop");
-        Silence
-    }
-}
-
-impl Drop for Silence {
-    fn drop(&mut self) {
-        control("cont");
-    }
-}
-
-fn control(verb: &str) {
-    let ctl = std::env::var_os("UNITWAIT_SANDBOX_CTL").expect("this is the sandbox");
-    assert!(Command::new(ctl).arg(verb).status().expect("ctl starts").success(), "{verb}");
-}
-
 fn systemctl(verb: &str) {
-    assert!(Command::new("systemctl").arg(verb).status().expect("systemctl starts").success(), "{verb}");
+    assert!(run("systemctl", &[verb]), "{verb}");
 }
 
 #[test]

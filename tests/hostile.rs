@@ -5,9 +5,6 @@
 
 #[path = "hostile/away.rs"]
 mod away;
-#[path = "support/elsewhere.rs"]
-#[allow(dead_code, reason = "each test target uses a part of it")]
-mod elsewhere;
 #[path = "hostile/forged.rs"]
 mod forged;
 #[path = "hostile/forger.rs"]
@@ -22,6 +19,7 @@ mod sandbox;
 mod spawned;
 #[path = "hostile/stopped.rs"]
 mod stopped;
+mod support;
 
 /// The forger is this program again, as nobody; `forged` starts it by the name of this test.
 #[test]
@@ -29,6 +27,6 @@ fn the_tests_are_root_and_the_forger_is_not() {
     if let Some(jobs) = forger::told_to_forge() {
         forger::forge(jobs);
     }
-    sandbox::in_sandbox();
+    support::in_sandbox();
     assert!(nix::unistd::geteuid().is_root(), "only root can become nobody");
 }

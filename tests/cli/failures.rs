@@ -8,7 +8,7 @@ use crate::sandbox::{NOBODY, Sleeper, name, object, run, stderr, stdout, unitwai
 #[test]
 fn each_failure_has_its_exit_status_and_its_kind() {
     let sleeper = Sleeper::new();
-    let (taken, plain) = (name("taken"), sleeper.pid());
+    let (taken, plain) = (name("taken"), sleeper.pid_text());
     assert!(run(["create", "--unit", &taken, "--pid", &plain]).status.success());
     let mut ended = Command::new("true").spawn().unwrap();
     let dead = ended.id().to_string();

@@ -13,7 +13,7 @@ fn property(unit: &str, name: &str) -> String {
 }
 
 fn group_of(sleeper: &Sleeper) -> String {
-    group_in(&fs::read_to_string(format!("/proc/{}/cgroup", sleeper.pid())).unwrap()).to_string()
+    group_in(&fs::read_to_string(format!("/proc/{}/cgroup", sleeper.pid_text())).unwrap()).to_string()
 }
 
 #[test]
@@ -77,13 +77,16 @@ fn a_list_grows_on_the_living_unit_and_an_empty_one_resets_it_first() {
 fn processes_are_attached_to_a_delegated_scope_and_below_it() {
     let (unit, _first) = living("attach", &["--delegate", "--slice", "cliattach"]);
     let (second, third, fourth) = (Sleeper::new(), Sleeper::new(), Sleeper::new());
-    let attached = run(["attach", &unit, "--pid", &second.pid(), &third.pid()]);
+    let attached = run(["attach", &unit, "--pid", &second.pid_text(), &third.pid_text()]);
     assert_eq!(attached.status.code(), Some(0), "{attached:?}");
     let group = format!("/cliattach.slice/{unit}");
-    assert_eq!(stdout(&attached), format!("{unit} has {} {} in {group}\n", second.pid(), third.pid()));
+    assert_eq!(
+        stdout(&attached),
+        format!("{unit} has {} {} in {group}\n", second.pid_text(), third.pid_text())
+    );
     assert_eq!((group_of(&second), group_of(&third)), (group.clone(), group.clone()));
 
-    let below = ["attach", "--json", &unit, "--subgroup", "workers/a", "--pid", &fourth.pid()];
+    let below = ["attach", "--json", &unit, "--subgroup", "workers/a", "--pid", &fourth.pid_text()];
     let missing = run(below);
     let error = &object(&missing.stderr)["error"];
     assert_eq!(

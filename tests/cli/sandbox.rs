@@ -1,11 +1,9 @@
 //! What the tests of the command share: the real systemd they need, the command itself, and processes to place.
 
 use std::ffi::OsStr;
-use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
@@ -15,15 +13,14 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value as Json;
 
-pub const NOBODY: u32 = 65534;
+use crate::support;
+pub use crate::support::elsewhere::NOBODY;
+pub use crate::support::{Sleeper, group_in, hybrid};
 
 pub const UNITWAIT: &str = env!("CARGO_BIN_EXE_unitwait");
 
 pub fn unitwait() -> Command {
-    assert!(
-        std::env::var_os("UNITWAIT_SANDBOX").is_some(),
-        "this test needs a real systemd: run it through `scripts/test`, or `scripts/sandbox -- cargo test`"
-    );
+    support::in_sandbox();
     Command::new(UNITWAIT)
 }
 
@@ -60,49 +57,8 @@ pub fn object(bytes: &[u8]) -> Json {
     object.unwrap_or_else(|error| panic!("{error}: {:?}", String::from_utf8_lossy(bytes)))
 }
 
-pub fn hybrid() -> bool {
-    std::env::var("UNITWAIT_SANDBOX_CGROUP").is_ok_and(|layout| layout == "hybrid")
-}
-
-/// Where systemd's own hierarchy has the process whose `/proc/PID/cgroup` this is.
-pub fn group_in(groups: &str) -> &str {
-    let hierarchy = if hybrid() { "name=systemd:" } else { "0::" };
-    let line = groups.lines().find_map(|line| line.split_once(hierarchy));
-    line.expect("systemd's hierarchy is there").1
-}
-
 pub fn name(stem: &str) -> String {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    format!("cli-{stem}-{}-{}.scope", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
-}
-
-/// A process that does nothing, killed and reaped at the end of its test.
-pub struct Sleeper(pub Child);
-
-impl Sleeper {
-    pub fn new() -> Sleeper {
-        Sleeper(Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().expect("sleep starts"))
-    }
-
-    /// One that only SIGKILL ends.
-    pub fn stubborn() -> Sleeper {
-        let mut command = Command::new("sh");
-        command.args(["-c", "trap '' TERM; echo ready; exec sleep 600"]).stdin(Stdio::null());
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("sh starts");
-        let mut ready = [0; 6];
-        child.stdout.take().expect("it is piped").read_exact(&mut ready).expect("the signal is ignored now");
-        Sleeper(child)
-    }
-
-    pub fn pid(&self) -> String {
-        self.0.id().to_string()
-    }
-
-    /// Whether it runs; one that has ended and is not reaped does not.
-    pub fn lives(&self) -> bool {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("it is not reaped yet");
-        !stat.contains(") Z ")
-    }
+    support::name(&format!("cli-{stem}"))
 }
 
 /// A scope with one process in it, by `create`'s options.
@@ -113,7 +69,7 @@ pub fn living(stem: &str, options: &[&str]) -> (String, Sleeper) {
 }
 
 pub fn create(unit: &str, sleeper: &Sleeper, options: &[&str]) {
-    let arguments = ["create", "--unit", unit, "--pid", &sleeper.pid()];
+    let arguments = ["create", "--unit", unit, "--pid", &sleeper.pid_text()];
     let created = run(arguments.iter().chain(options));
     assert_eq!(created.status.code(), Some(0), "{created:?}");
 }
@@ -156,15 +112,10 @@ pub fn signal(child: &Child, signal: Signal) {
     kill(Pid::from_raw(child.id().try_into().expect("a PID")), signal).expect("it is there");
 }
 
-impl Drop for Sleeper {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// The sandbox's PID 1, stopped until this is dropped. One test at a time; one that needs it awake takes the lock.
 pub struct Silence {
+    /// Ended before the turn is.
+    _silence: support::Silence,
     _alone: MutexGuard<'static, ()>,
 }
 
@@ -172,19 +123,7 @@ pub static SILENT: Mutex<()> = Mutex::new(());
 
 impl Silence {
     pub fn fall() -> Silence {
-        let silence = Silence { _alone: SILENT.lock().unwrap_or_else(PoisonError::into_inner) };
-        control("stop");
-        silence
+        let alone = SILENT.lock().unwrap_or_else(PoisonError::into_inner);
+        Silence { _silence: support::Silence::fall(), _alone: alone }
     }
-}
-
-impl Drop for Silence {
-    fn drop(&mut self) {
-        control("cont");
-    }
-}
-
-fn control(verb: &str) {
-    let ctl = std::env::var_os("UNITWAIT_SANDBOX_CTL").expect("this is the sandbox");
-    assert!(Command::new(ctl).arg(verb).status().expect("ctl starts").success(), "{verb}");
 }

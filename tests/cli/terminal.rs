@@ -120,7 +120,7 @@ fn ctrl_c_takes_the_line_away_before_it_ends_the_program() {
 fn a_run_a_create_and_a_stop_that_take_long_show_the_stage() {
     let sleeper = Sleeper::new();
     let silence = Silence::fall();
-    let (unit, pid) = (name("slow"), sleeper.pid());
+    let (unit, pid) = (name("slow"), sleeper.pid_text());
     for arguments in
         [&["run", "--unit", &unit, "true"][..], &["create", "--unit", &unit, "--pid", &pid], &["stop", &unit]]
     {
@@ -190,7 +190,7 @@ fn a_verbose_run_ends_with_a_picture_of_where_the_time_went_before_the_command_b
     assert!(!stderr(&told).contains('\x1b'), "{told:?}");
 
     let (sleeper, unit) = (Sleeper::new(), name("picture"));
-    let (create, screen) = on_terminal(&["-v", "create", "--unit", &unit, "--pid", &sleeper.pid()]);
+    let (create, screen) = on_terminal(&["-v", "create", "--unit", &unit, "--pid", &sleeper.pid_text()]);
     assert!(create.wait_with_output().unwrap().status.success());
     let shown = screen.all();
     assert!(shown.contains("\x1b[1m#") && shown.trim_end().ends_with(" ms"), "{shown:?}");

@@ -11,7 +11,7 @@ use dbus::arg::Variant;
 use unitwait::{Deadline, UnitJob};
 
 use crate::manager::{BUS, NAME, Script, job_path, job_removed};
-use crate::transport::{Listener, from_bus};
+use crate::transport::{Listener, from, from_bus};
 use crate::wire::Wire;
 use crate::world::{LONG, Place, Raise, World, by, scope};
 
@@ -146,10 +146,6 @@ fn no_forged_answer_to_the_greeting_makes_a_stranger_the_manager() {
 /// A bus on which a stranger is always quicker than whoever is asked. The senders are true, as a bus writes them.
 fn with_a_quick_stranger(stream: UnixStream, _: u32) {
     let Ok(wire) = Wire::server(stream) else { return };
-    let from = |mut message: Message, sender: &str| {
-        message.set_sender(Some(sender.into()));
-        message
-    };
     while let Ok(call) = wire.receive() {
         let answer = || call.method_return();
         let (lie, truth) = match call.member().as_deref() {
@@ -255,10 +251,6 @@ fn who_claims_that_the_connection_has_ended_is_thrown_off_the_bus_and_nobody_hea
 /// A bus that lets a stranger's end of the connection through, before the answer to the first read of `SubState`.
 fn with_a_forged_end(stream: UnixStream, number: u32, end: &dyn Fn() -> Message) {
     let Ok(wire) = Wire::server(stream) else { return };
-    let from = |mut message: Message, sender: &str| {
-        message.set_sender(Some(sender.into()));
-        message
-    };
     while let Ok(call) = wire.receive() {
         let answer = || call.method_return();
         let property = call.get2::<&str, &str>().1;

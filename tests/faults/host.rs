@@ -16,8 +16,9 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 use unitwait::{Deadline, Error, Manager, Stage, UnitJob};
 
-use crate::alone::{Holdings, alone, alone_as_ordinary_user, given, rerun};
+use crate::alone::{Holdings, alone, alone_as_ordinary_user};
 use crate::bus::Directory;
+use crate::support::elsewhere::{Elsewhere, given, test_name};
 use crate::transport::full_queue;
 use crate::world::{LONG, MARGIN, Place, Raise, World, by, logged, open, record_log, scope};
 
@@ -271,8 +272,7 @@ fn open_elsewhere() -> Manager {
 
 #[test]
 fn a_process_exits_at_once_though_calls_wait() {
-    let body = || {};
-    if let Some(address) = given(&body, "ADDRESS") {
+    if let Some(address) = given("ADDRESS") {
         let manager = open(Manager::builder().at(address));
         let waiting = manager.clone();
         thread::spawn(move || waiting.stop_unit("a.scope", LONG));
@@ -282,7 +282,10 @@ fn a_process_exits_at_once_though_calls_wait() {
         std::process::exit(42);
     }
     let world = World::on_bus();
-    let output = by(Duration::from_secs(5), || rerun(&body, &[("ADDRESS", world.manager.address())]));
+    let mut elsewhere = Elsewhere::same()
+        .give("ADDRESS", world.manager.address())
+        .command(&test_name(a_process_exits_at_once_though_calls_wait));
+    let output = by(Duration::from_secs(5), || elsewhere.output().expect("this binary runs again"));
     assert_eq!((output.status.code(), output.status.signal()), (Some(42), None), "{output:?}");
     world.round_trip();
 }
@@ -325,8 +328,7 @@ fn without_a_free_descriptor_there_is_an_error_and_with_one_all_is_well_again() 
         let error = by(deadline, || world.manager.property("a.scope", "SubState", deadline)).unwrap_err();
         assert!(error.is_timeout(), "{error}");
         as_before();
-        let Place::Bus(bus) = &world.place else { return };
-        world.script = crate::manager::Script::on(bus);
+        world.script_anew(|_| ());
         by(MARGIN, || world.round_trip());
     });
 }
@@ -359,8 +361,7 @@ fn without_a_free_thread_there_is_an_error_and_with_one_all_is_well_again() {
         assert!(error.is_timeout() && error.stage() == Some(Stage::Connect), "{error}");
         assert!(!logged("could not start a thread to connect in").is_empty(), "it failed for another reason");
         as_before();
-        let Place::Bus(bus) = &world.place else { return };
-        world.script = crate::manager::Script::on(bus);
+        world.script_anew(|_| ());
         by(MARGIN, || world.round_trip());
     });
 }

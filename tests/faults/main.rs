@@ -5,6 +5,9 @@
 //! are asserted only as "by its deadline, and what a loaded machine may add" ([`world::MARGIN`]). What counts
 //! descriptors, threads or memory runs in a process of its own ([`alone::alone`]).
 
+#[path = "../support/mod.rs"]
+mod support;
+
 mod alone;
 mod bus;
 mod manager;

@@ -22,13 +22,9 @@ impl World {
         self.bring_the_bus_back_with(|_| ());
     }
 
-    /// The manager is prepared before it can be asked anything.
     fn bring_the_bus_back_with(&mut self, prepare: impl FnOnce(&Script)) {
         self.bus().restart();
-        let Place::Bus(bus) = &self.place else { return };
-        self.script = Script::nameless(bus);
-        prepare(&self.script);
-        self.script.take_name();
+        self.script_anew(prepare);
     }
 
     /// Ends the connection and lets the driver make a new one, with or without a bus.

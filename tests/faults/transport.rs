@@ -238,9 +238,7 @@ fn a_handle_that_hangs_in_a_full_accept_queue_is_well_again_once_the_bus_is() {
             let closed = world.builder();
             assert_too_late(by(SHORT, || closed.open(SHORT)));
             drop((full, first));
-            world.bus().restart();
-            let Place::Bus(bus) = &world.place else { return };
-            world.script = Script::on(bus);
+            world.bring_the_bus_back();
             by(LONG / 3, || world.round_trip());
         }
         // The threads that were left behind in connect(2) have ended with the queue.
@@ -248,9 +246,13 @@ fn a_handle_that_hangs_in_a_full_accept_queue_is_well_again_once_the_bus_is() {
     });
 }
 
-pub fn from_bus(mut message: Message) -> Message {
-    message.set_sender(Some(BUS.into()));
+pub fn from(mut message: Message, sender: &str) -> Message {
+    message.set_sender(Some(sender.into()));
     message
+}
+
+pub fn from_bus(message: Message) -> Message {
+    from(message, BUS)
 }
 
 /// Plays both the bus and the manager, badly: the first connections are refused with `LimitsExceeded` at Hello.

@@ -1,19 +1,13 @@
 //! What nearly every test begins with: a scripted manager, and a handle to it.
 
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, Once, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use unitwait::{Builder, Manager, Scope, Stats};
 
 use crate::bus::{Bus, Directory};
 use crate::manager::Script;
-
-/// For what must not take long at all, with room for a machine that is busy with other things.
-pub const LONG: Duration = Duration::from_secs(30);
-/// What a loaded machine may add to a deadline.
-pub const MARGIN: Duration = Duration::from_secs(2);
+pub use crate::support::{LONG, MARGIN, Raise, Sleeper, by};
 
 /// A scripted manager and a handle to it; dropped in this order.
 pub struct World {
@@ -66,6 +60,13 @@ impl World {
         }
     }
 
+    /// Another manager takes the name, once the bus has been away; it is prepared before it can be asked anything.
+    pub fn script_anew(&mut self, prepare: impl FnOnce(&Script)) {
+        self.script = Script::nameless(self.bus());
+        prepare(&self.script);
+        self.script.take_name();
+    }
+
     pub fn stats(&self) -> Stats {
         self.manager.stats().expect("the driver lives")
     }
@@ -109,45 +110,6 @@ pub fn open(builder: Builder) -> Manager {
 /// A scope for this process, with no look at the kernel: the scripted manager moves nobody.
 pub fn scope(name: &str) -> Scope {
     Scope::new(name).own_process().verify(false)
-}
-
-/// Runs something that has a deadline, and sees that it kept it.
-#[track_caller]
-pub fn by<T>(deadline: Duration, what: impl FnOnce() -> T) -> T {
-    let begun = Instant::now();
-    let out = what();
-    let took = begun.elapsed();
-    assert!(took <= deadline + MARGIN, "took {took:?} where {deadline:?} was the deadline");
-    out
-}
-
-/// A process that does nothing, killed and reaped at the end of its test.
-pub struct Sleeper(Child);
-
-impl Sleeper {
-    pub fn new() -> Sleeper {
-        Sleeper(Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().expect("sleep starts"))
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.0.id()
-    }
-}
-
-impl Drop for Sleeper {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Raises a flag at the end of its scope, also where a failed test leaves it early: what loops until then ends.
-pub struct Raise<'a>(pub &'a AtomicBool);
-
-impl Drop for Raise<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
 }
 
 struct Recorder;

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use unitwait::{Deadline, Error, Manager, Scope, Stage, UnitJob};
 
 use crate::sandbox::{
-    LONG, Process, both_ways, eventually, footprint, kill_the_bus, name, over_the_bus, run, settled,
-    start_the_bus,
+    LONG, Sleeper, both_ways, eventually, footprint, group_of, kill_the_bus, name, over_the_bus, run,
+    settled, start_the_bus,
 };
 
 /// How calls ended while the manager or the bus was taken away.
@@ -43,10 +43,10 @@ impl Tally {
 /// Creates and stops, each success held against the kernel.
 fn create_and_stop(manager: &Manager, tally: &Tally) {
     while tally.going_on() {
-        let (process, unit) = (Process::idle(), name("away"));
+        let (process, unit) = (Sleeper::new(), name("away"));
         match manager.create_scope(&Scope::new(&unit).pid(process.pid()), LONG) {
             Ok(active) => {
-                assert_eq!(process.group(), active.control_group(), "created, and elsewhere");
+                assert_eq!(group_of(process.pid()), active.control_group(), "created, and elsewhere");
                 tally.count();
             }
             Err(error) => tally.lose(&error),
@@ -55,7 +55,10 @@ fn create_and_stop(manager: &Manager, tally: &Tally) {
         loop {
             match manager.stop_unit(&unit, LONG) {
                 Ok(_) => {
-                    assert!(!process.runs() || !process.group().ends_with(&unit), "stopped, and it runs");
+                    assert!(
+                        !process.lives() || !group_of(process.pid()).ends_with(&unit),
+                        "stopped, and it runs"
+                    );
                     tally.count();
                     break;
                 }
@@ -69,7 +72,7 @@ fn create_and_stop(manager: &Manager, tally: &Tally) {
 /// Stops whose job outlives the manager that took it on.
 fn stop_slowly(manager: &Manager, tally: &Tally) {
     while tally.going_on() {
-        let process = Process::stubborn();
+        let process = Sleeper::stubborn();
         let scope = Scope::new(name("outlives")).pid(process.pid()).timeout_stop(Duration::from_secs(1));
         let unit = create_again(manager, &scope, tally);
         while let Err(error) = manager.stop_unit(&unit, LONG) {
@@ -78,7 +81,7 @@ fn stop_slowly(manager: &Manager, tally: &Tally) {
             }
             tally.lose(&error);
         }
-        assert!(!process.runs(), "{unit} is stopped, and its process lives");
+        assert!(!process.lives(), "{unit} is stopped, and its process lives");
         tally.count();
     }
 }
@@ -139,7 +142,7 @@ fn no_result_is_lost_or_false_while_the_manager_is_replaced_and_reloaded() {
 
 /// One round: the bus dies while a job is under way, while calls are in flight and while others wait in line.
 fn lose_the_bus_once(manager: &Manager, tally: &Tally) {
-    let stubborn = Process::stubborn();
+    let stubborn = Sleeper::stubborn();
     let scope = Scope::new(name("underway")).pid(stubborn.pid()).timeout_stop(Duration::from_secs(1));
     let active = create_again(manager, &scope, tally);
     let stop = manager.submit(&UnitJob::stop(&active), LONG).unwrap();
@@ -152,7 +155,7 @@ fn lose_the_bus_once(manager: &Manager, tally: &Tally) {
     let queued = manager.submit(&UnitJob::stop("none.scope"), LONG).unwrap();
     start_the_bus();
     let answer = stop.wait(Deadline::Default);
-    assert!(!stubborn.runs(), "{answer:?}, and the process lives");
+    assert!(!stubborn.lives(), "{answer:?}, and the process lives");
     answer.expect("the true result");
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     match queued.wait(Deadline::Default) {
@@ -205,8 +208,8 @@ fn a_dead_bus_loses_no_job_and_leaves_nothing_behind() {
 fn two_programs_with_slow_stops_leave_systemd_on_the_bus() {
     let managers = [over_the_bus(), over_the_bus()];
     let owner = owner_of_the_name();
-    let slow: Vec<(Process, Process)> =
-        (0..150).map(|_| (Process::stubborn(), Process::stubborn())).collect();
+    let slow: Vec<(Sleeper, Sleeper)> =
+        (0..150).map(|_| (Sleeper::stubborn(), Sleeper::stubborn())).collect();
     let pairs = managers.iter().zip([
         slow.iter().map(|pair| &pair.0).collect::<Vec<_>>(),
         slow.iter().map(|pair| &pair.1).collect::<Vec<_>>(),
@@ -219,7 +222,7 @@ fn two_programs_with_slow_stops_leave_systemd_on_the_bus() {
     assert_eq!(owner_of_the_name(), owner, "systemd was thrown off the bus");
 }
 
-fn stop_slowly_and_create(manager: &Manager, processes: &[&Process]) {
+fn stop_slowly_and_create(manager: &Manager, processes: &[&Sleeper]) {
     let units: Vec<String> = processes.iter().map(|_| name("slow")).collect();
     for (process, unit) in processes.iter().zip(&units) {
         let scope = Scope::new(unit).pid(process.pid()).timeout_stop(Duration::from_secs(3));
@@ -229,14 +232,14 @@ fn stop_slowly_and_create(manager: &Manager, processes: &[&Process]) {
         units.iter().map(|unit| manager.submit(&UnitJob::stop(unit), LONG).expect("submitted")).collect();
     let begun = Instant::now();
     for _ in 0..50 {
-        let process = Process::idle();
+        let process = Sleeper::new();
         let active = manager.create_scope(&Scope::new(name("beside")).pid(process.pid()), LONG).unwrap();
-        assert_eq!(process.group(), active.control_group());
+        assert_eq!(group_of(process.pid()), active.control_group());
     }
     println!("fifty creates beside {} slow stops took {:.1?}", stops.len(), begun.elapsed());
     for (stop, process) in stops.into_iter().zip(processes) {
         stop.wait(Deadline::Default).expect("systemd kills it in the end");
-        assert!(!process.runs());
+        assert!(!process.lives());
     }
 }
 

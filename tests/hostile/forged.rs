@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use unitwait::{Error, Manager, Scope, Stage};
 
 use crate::forger::Forger;
-use crate::sandbox::{Hold, LONG, Process, by_deadline, eventually, name, over_the_bus, settled};
+use crate::sandbox::{Hold, LONG, Sleeper, by_deadline, eventually, group_of, name, over_the_bus, settled};
 
 /// Few enough for the flood to come round several times in a second.
 const GUESSES: u32 = 120;
@@ -22,7 +22,7 @@ fn flood(manager: &Manager) -> Forger {
 }
 
 fn last_job(manager: &Manager) -> u32 {
-    let process = Process::idle();
+    let process = Sleeper::new();
     let active = manager.create_scope(&Scope::new(name("probe")).pid(process.pid()), LONG).unwrap();
     active.stop(LONG).unwrap().id.get()
 }
@@ -43,12 +43,12 @@ fn a_forged_end_is_not_believed_while_the_process_lives() {
     let manager = over_the_bus();
     let forger = flood(&manager);
     for _ in 0..3 {
-        let process = Process::stubborn();
+        let process = Sleeper::stubborn();
         let scope = Scope::new(name("stubborn")).pid(process.pid()).timeout_stop(UNTIL_KILLED);
         let active = manager.create_scope(&scope, LONG).expect("created");
         let begun = Instant::now();
         let stopped = active.stop(LONG);
-        assert!(!process.runs(), "{stopped:?} after {:?}, and the process lives", begun.elapsed());
+        assert!(!process.lives(), "{stopped:?} after {:?}, and the process lives", begun.elapsed());
         stopped.expect("systemd kills it in the end");
         assert!(begun.elapsed() >= UNTIL_KILLED, "told before systemd's own patience: {:?}", begun.elapsed());
     }
@@ -63,12 +63,16 @@ fn forgeries_fail_no_creation_and_end_none_early() {
         for _ in 0..4 {
             threads.spawn(|| {
                 for _ in 0..25 {
-                    let process = Process::idle();
+                    let process = Sleeper::new();
                     let scope = Scope::new(name("flooded")).pid(process.pid()).verify(false);
                     let active = manager.create_scope(&scope, LONG).expect("created");
-                    assert!(process.group().ends_with(active.unit()), "told early: {}", process.group());
+                    assert!(
+                        group_of(process.pid()).ends_with(active.unit()),
+                        "told early: {}",
+                        group_of(process.pid())
+                    );
                     active.stop(LONG).expect("stopped");
-                    assert!(!process.runs());
+                    assert!(!process.lives());
                 }
             });
         }
@@ -85,7 +89,7 @@ fn a_flood_of_forgeries_delays_no_caller_past_its_deadline() {
         for tenths in [3u32, 17, 6, 11, 24, 9] {
             let (manager, hold) = (&manager, &hold);
             threads.spawn(move || {
-                let process = Process::idle();
+                let process = Sleeper::new();
                 let unit = name("held");
                 let scope = Scope::new(&unit).pid(process.pid()).after([hold.0.as_str()]);
                 let deadline = Duration::from_millis(100) * tenths;
@@ -100,7 +104,7 @@ fn a_flood_of_forgeries_delays_no_caller_past_its_deadline() {
                         Err(other) => panic!("{other:?}"),
                     }
                 });
-                assert!(process.runs() && process.group().ends_with(&unit));
+                assert!(process.lives() && group_of(process.pid()).ends_with(&unit));
             });
         }
     });

@@ -12,7 +12,8 @@ use dbus::Message;
 use dbus::channel::Channel;
 use dbus::strings::ErrorName;
 
-pub const NOBODY: u32 = 65534;
+use crate::support::elsewhere::NOBODY;
+
 const ADDRESS: &str = "unix:path=/run/dbus/system_bus_socket";
 const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";

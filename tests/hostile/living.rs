@@ -7,7 +7,7 @@ use std::time::Duration;
 use unitwait::{Error, Scope, Slice, Stage};
 
 use crate::sandbox::{
-    LONG, Process, Silence, both_ways, by_deadline, eventually, name, over_the_bus, settled,
+    LONG, Silence, Sleeper, both_ways, by_deadline, eventually, name, over_the_bus, settled,
 };
 
 const SHORT: Duration = Duration::from_millis(400);
@@ -17,7 +17,7 @@ fn who_is_in_a_unit_and_when_it_is_empty_is_known_while_systemd_is_stopped() {
     let manager = over_the_bus();
     let slice = name("quiet").replace(".scope", ".slice").replace('-', "_");
     let holder = manager.create_slice(&Slice::new(&slice), LONG).unwrap();
-    let process = Process::idle();
+    let process = Sleeper::new();
     let pid = process.pid();
     let active = manager.create_scope(&Scope::new(name("quiet")).pid(pid).slice(&slice), LONG).unwrap();
     let silence = Silence::fall();
@@ -49,13 +49,13 @@ fn who_is_in_a_unit_and_when_it_is_empty_is_known_while_systemd_is_stopped() {
 fn a_scope_is_killed_while_systemd_is_stopped_and_no_later_run_of_its_name() {
     for (way, builder) in both_ways() {
         let manager = builder.open(LONG).unwrap();
-        let (process, unit) = (Process::stubborn(), name("dead-end"));
+        let (process, unit) = (Sleeper::stubborn(), name("dead-end"));
         let active = manager.create_scope(&Scope::new(&unit).pid(process.pid()), LONG).unwrap();
         let silence = Silence::fall();
         by_deadline(LONG, |by| active.kill_all(by)).unwrap();
-        assert!(!process.runs(), "{way}");
+        assert!(!process.lives(), "{way}");
         drop(silence);
-        let later = Process::idle();
+        let later = Sleeper::new();
         let scope = Scope::new(&unit).pid(later.pid());
         let next = eventually("the name is free", || manager.create_scope(&scope, LONG).ok());
         let silence = Silence::fall();
@@ -63,7 +63,7 @@ fn a_scope_is_killed_while_systemd_is_stopped_and_no_later_run_of_its_name() {
         assert!(matches!(refused, Err(Error::Superseded { .. })), "{way}: {refused:?}");
         by_deadline(SHORT, |by| active.wait_empty(by)).unwrap();
         drop(silence);
-        assert!(later.runs(), "{way}");
+        assert!(later.lives(), "{way}");
         next.stop(LONG).unwrap();
     }
 }
@@ -73,7 +73,7 @@ fn every_verb_that_needs_systemd_returns_by_its_deadline_while_it_is_stopped() {
     type Verb<'a> = dyn Fn(Duration) -> Result<(), Error> + Sync + 'a;
     for (way, builder) in both_ways() {
         let manager = builder.open(LONG).unwrap();
-        let (process, other, unit) = (Process::idle(), Process::idle(), name("verbs"));
+        let (process, other, unit) = (Sleeper::new(), Sleeper::new(), name("verbs"));
         let slice = unit.replace(".scope", ".slice").replace('-', "_");
         let holder = manager.create_slice(&Slice::new(&slice), LONG).unwrap();
         let scope = Scope::new(&unit).pid(process.pid()).slice(&slice).delegate(true);
@@ -96,7 +96,7 @@ fn every_verb_that_needs_systemd_returns_by_its_deadline_while_it_is_stopped() {
                 });
             }
         });
-        assert!(process.runs());
+        assert!(process.lives());
         drop(silence);
         settled(&manager);
         // What was asked for is carried out late, as the errors' stage says it may be: in which order, is open.

@@ -4,12 +4,12 @@ use std::fs;
 
 use unitwait::{Deadline, Error, Manager, Scope};
 
-use crate::elsewhere::{Elsewhere, given, test_name};
-use crate::sandbox::{LONG, Process, Silence, both_ways, eventually, name};
+use crate::sandbox::{LONG, Silence, Sleeper, both_ways, eventually, group_of, name};
+use crate::support::elsewhere::{Elsewhere, given, test_name};
 
 /// Lets a manager place a process, after which it knows by what it may name one.
 pub fn warm(manager: &Manager) {
-    let process = Process::idle();
+    let process = Sleeper::new();
     manager.create_scope(&Scope::new(name("warm")).pid(process.pid()), LONG).unwrap().stop(LONG).unwrap();
 }
 
@@ -22,17 +22,17 @@ fn takes_pidfds(manager: &Manager) -> bool {
 }
 
 /// When a process started, in clock ticks (`proc(5)`): nobody's number comes round within one, but here.
-fn started(process: &Process) -> String {
+fn started(process: &Sleeper) -> String {
     let stat = fs::read_to_string(format!("/proc/{}/stat", process.pid())).expect("not reaped yet");
     let (_, after_name) = stat.rsplit_once(") ").expect("a name");
     after_name.split(' ').nth(19).expect("field 22").to_string()
 }
 
 /// A process of this very number, which nobody has any more, and of another time.
-fn of_number(pid: u32, before: &str) -> Process {
+fn of_number(pid: u32, before: &str) -> Sleeper {
     eventually("the number comes round", || {
         fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).expect("root may set it");
-        let process = Process::idle();
+        let process = Sleeper::new();
         (process.pid() == pid && started(&process) != before).then_some(process)
     })
 }
@@ -48,11 +48,11 @@ fn a_number_that_is_given_away_while_systemd_is_silent_places_no_stranger_by_pid
         for waits in [false, true] {
             let manager = builder.clone().window(WINDOW).open(LONG).unwrap();
             warm(&manager);
-            let (victim, unit) = (Process::idle(), name("number"));
+            let (victim, unit) = (Sleeper::new(), name("number"));
             let pid = victim.pid();
             let silence = Silence::fall();
             let before = if waits { WINDOW } else { 0 };
-            let others: Vec<Process> = (0..before).map(|_| Process::idle()).collect();
+            let others: Vec<Sleeper> = (0..before).map(|_| Sleeper::new()).collect();
             let submit = |unit: &str, pid| manager.submit(&Scope::new(unit).pid(pid), LONG).unwrap();
             let before: Vec<_> = others.iter().map(|other| submit(&name("first"), other.pid())).collect();
             let ticket = submit(&unit, pid);
@@ -70,12 +70,12 @@ fn a_number_that_is_given_away_while_systemd_is_silent_places_no_stranger_by_pid
                 ticket.wait(Deadline::Default).expect("these live").stop(LONG).unwrap();
             }
             let answer = ticket.wait(Deadline::Default);
-            let placed = stranger.group().ends_with(&unit);
+            let placed = group_of(stranger.pid()).ends_with(&unit);
             let by_number = !takes_pidfds(&manager) && !waits;
             assert_eq!(placed, by_number, "{way}, waits: {waits}: {answer:?}");
             let told = matches!(&answer, Err(Error::NoSuchProcess { pid: Some(named), .. }) if *named == pid);
             assert!(told || by_number, "{way}, waits: {waits}: {answer:?}");
-            assert!(stranger.runs());
+            assert!(stranger.lives());
             if by_number {
                 println!("{way}: systemd {} placed the stranger, as it must by number", manager.version());
                 let _ = manager.stop_unit(&unit, LONG);

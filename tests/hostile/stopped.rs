@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use unitwait::{Error, JobId, KillWhom, Manager, OnExists, Outcome, Scope};
 
-use crate::sandbox::{LONG, MARGIN, Process, Silence, both_ways, by_deadline, eventually, name, settled};
+use crate::sandbox::{
+    LONG, MARGIN, Silence, Sleeper, both_ways, by_deadline, eventually, group_of, name, settled,
+};
 
 type Call<'a> = dyn Fn(Duration) -> Result<(), Error> + Sync + 'a;
 
@@ -14,7 +16,7 @@ const SHORT: Duration = Duration::from_millis(400);
 
 /// A create that will miss its deadline, and what is tried again after it.
 struct Late {
-    process: Process,
+    process: Sleeper,
     scope: Scope,
     unit: String,
     joins: bool,
@@ -22,7 +24,7 @@ struct Late {
 
 impl Late {
     fn new(joins: bool) -> Late {
-        let (process, unit) = (Process::idle(), name("late"));
+        let (process, unit) = (Sleeper::new(), name("late"));
         let scope = Scope::new(&unit).pid(process.pid()).delegate(true);
         Late { process, scope, unit, joins }
     }
@@ -35,8 +37,8 @@ impl Late {
     /// What the design's fifth invariant leaves: the scope stands with its process, or the name is free. Whether it
     /// stands.
     fn retry(&self, manager: &Manager) -> bool {
-        assert!(self.process.runs(), "a deadline killed a process");
-        let stands = self.process.group().ends_with(&self.unit);
+        assert!(self.process.lives(), "a deadline killed a process");
+        let stands = group_of(self.process.pid()).ends_with(&self.unit);
         let policy = if self.joins { OnExists::Join } else { OnExists::Fail };
         let scope = self.scope.clone().on_exists(policy);
         let again = by_deadline(SERVED, |deadline| manager.create_scope(&scope, deadline));
@@ -46,7 +48,7 @@ impl Late {
             (false, _, Ok(active)) => assert_eq!(active.outcome(), Outcome::Created),
             (_, _, other) => panic!("stands: {stands}, joins: {}, and yet {other:?}", self.joins),
         }
-        assert!(self.process.group().ends_with(&self.unit));
+        assert!(group_of(self.process.pid()).ends_with(&self.unit));
         manager.stop_unit(&self.unit, LONG).expect("stopped");
         stands
     }
@@ -56,7 +58,7 @@ impl Late {
 const SERVED: Duration = Duration::from_secs(5);
 
 fn serve_fifty(manager: &Manager) {
-    let processes: Vec<Process> = (0..50).map(|_| Process::idle()).collect();
+    let processes: Vec<Sleeper> = (0..50).map(|_| Sleeper::new()).collect();
     for process in &processes {
         let scope = Scope::new(name("speed")).pid(process.pid());
         let active = by_deadline(SERVED, |deadline| manager.create_scope(&scope, deadline)).unwrap();
@@ -124,7 +126,7 @@ fn open_clone_and_drop() {
 fn managers_are_cloned_and_dropped_while_systemd_is_stopped() {
     for (_, builder) in both_ways() {
         let manager = builder.open(LONG).unwrap();
-        let process = Process::idle();
+        let process = Sleeper::new();
         let silence = Silence::fall();
         let ticket = manager.submit(&Scope::new(name("gone")).pid(process.pid()), LONG).unwrap();
         let begun = Instant::now();
@@ -139,7 +141,7 @@ fn managers_are_cloned_and_dropped_while_systemd_is_stopped() {
 fn every_other_call_to_a_stopped_systemd_returns_by_its_deadline_too() {
     for (way, builder) in both_ways() {
         let manager = builder.open(LONG).unwrap();
-        let (process, unit) = (Process::idle(), name("calls"));
+        let (process, unit) = (Sleeper::new(), name("calls"));
         let active = manager.create_scope(&Scope::new(&unit).pid(process.pid()), LONG).unwrap();
         let silence = Silence::fall();
         let calls: [(&str, &Call<'_>); 12] = [

@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::fcntl::OFlag;
 use nix::libc;
@@ -17,23 +17,11 @@ use nix::unistd::{Pid, pipe2};
 use std::os::fd::AsFd;
 use unitwait::{Error, Manager, Scope, Slice, Stage};
 
-use crate::hold::Hold;
-use crate::spawn::{Mark, alone, children, gone, output, sh};
-use crate::support::elsewhere::{given, test_name};
-use crate::support::{AT_ONCE, LONG, eventually, hybrid, manager, name};
+use crate::spawn::{Mark, children, gone, output, sh};
+use crate::support::elsewhere::{Elsewhere, alone, given, test_name};
+use crate::support::{AT_ONCE, Hold, LONG, by_deadline, eventually, hybrid, manager, name};
 
 const SHORT: Duration = Duration::from_millis(300);
-
-/// What scheduling may add to a deadline on a busy machine.
-const MARGIN: Duration = Duration::from_secs(2);
-
-fn by_deadline<T>(deadline: Duration, call: impl FnOnce(Duration) -> T) -> T {
-    let begun = Instant::now();
-    let answer = call(deadline);
-    let took = begun.elapsed();
-    assert!(took <= deadline + MARGIN, "a deadline of {deadline:?} was kept after {took:?}");
-    answer
-}
 
 /// Whether a process has ended, collected or not.
 fn has_ended(pid: u32) -> bool {
@@ -43,7 +31,7 @@ fn has_ended(pid: u32) -> bool {
 
 #[test]
 fn a_scope_that_is_not_up_by_the_deadline_takes_its_child_with_it() {
-    alone(&test_name(a_scope_that_is_not_up_by_the_deadline_takes_its_child_with_it), || {
+    alone(|| {
         let manager = manager();
         let hold = Hold::new();
         let (mark, unit) = (Mark::new(), name("late"));
@@ -61,7 +49,7 @@ fn a_scope_that_is_not_up_by_the_deadline_takes_its_child_with_it() {
 #[test]
 #[allow(unsafe_code, reason = "a user's own closure between fork and exec")]
 fn a_child_that_never_comes_as_far_as_to_be_placed_is_ended_at_the_deadline() {
-    alone(&test_name(a_child_that_never_comes_as_far_as_to_be_placed_is_ended_at_the_deadline), || {
+    alone(|| {
         let manager = manager();
         let (mark, unit) = (Mark::new(), name("absent"));
         let mut command = mark.command();
@@ -84,7 +72,7 @@ fn a_child_that_never_comes_as_far_as_to_be_placed_is_ended_at_the_deadline() {
 #[test]
 #[allow(unsafe_code, reason = "what a child does before exec, and a handler, have no safe form")]
 fn a_child_that_cannot_go_on_is_ended_at_the_deadline() {
-    alone(&test_name(a_child_that_cannot_go_on_is_ended_at_the_deadline), || {
+    alone(|| {
         let manager = manager();
         // Stopped while it is held, or in its own closure before.
         for stop_before in [false, true] {
@@ -144,7 +132,7 @@ fn a_child_for_a_frozen_slice_is_ended_at_the_deadline() {
         // systemd freezes in cgroup v2 alone, and says so: `freeze.rs` sees that.
         return;
     }
-    alone(&test_name(a_child_for_a_frozen_slice_is_ended_at_the_deadline), || {
+    alone(|| {
         let manager = manager();
         let slice = name("cold").replace(".scope", ".slice").replace('-', "_");
         let active = manager.create_slice(&Slice::new(&slice), LONG).unwrap();
@@ -163,7 +151,7 @@ fn a_child_for_a_frozen_slice_is_ended_at_the_deadline() {
 #[test]
 #[allow(unsafe_code, reason = "what a child does before exec, and a handler, have no safe form")]
 fn where_sigchld_is_ignored_nothing_is_forked() {
-    alone(&test_name(where_sigchld_is_ignored_nothing_is_forked), || {
+    alone(|| {
         // SAFETY: no handler of this program's runs.
         unsafe { signal(Signal::SIGCHLD, SigHandler::SigIgn) }.unwrap();
         let (manager, unit) = (manager(), name("ignored"));
@@ -175,7 +163,7 @@ fn where_sigchld_is_ignored_nothing_is_forked() {
 
 #[test]
 fn a_child_that_is_killed_while_it_is_held_is_collected_and_told_of() {
-    alone(&test_name(a_child_that_is_killed_while_it_is_held_is_collected_and_told_of), || {
+    alone(|| {
         let manager = manager();
         let hold = Hold::new();
         let (mark, unit) = (Mark::new(), name("killed"));
@@ -222,13 +210,9 @@ fn a_held_child_ends_with_its_parent_and_never_runs() {
     }
     let manager = manager();
     let (hold, mark, unit) = (Hold::new(), Mark::new(), name("orphan"));
-    let mut parent = Command::new("/proc/self/exe");
-    parent.args(["--exact", &test, "--nocapture", "--test-threads=1"]).stdout(Stdio::piped());
-    parent
-        .env("UNITWAIT_TEST_ELSEWHERE", &test)
-        .env("HOLD", &hold.0)
-        .env("MARK", mark.path())
-        .env("UNIT", &unit);
+    let parent = Elsewhere::same().give("HOLD", &hold.0).give("MARK", mark.path()).give("UNIT", &unit);
+    let mut parent = parent.command(&test);
+    parent.stdout(Stdio::piped());
     let mut parent = parent.spawn().unwrap();
     let lines = BufReader::new(parent.stdout.take().unwrap()).lines();
     let held = lines.map_while(Result::ok).find_map(|line| line.strip_prefix("held ").map(String::from));
@@ -248,7 +232,7 @@ fn a_held_child_ends_with_its_parent_and_never_runs() {
 
 #[test]
 fn a_held_child_keeps_no_pipe_open_whose_other_end_it_has_too() {
-    alone(&test_name(a_held_child_keeps_no_pipe_open_whose_other_end_it_has_too), || {
+    alone(|| {
         let manager = manager();
         let hold = Hold::new();
         let scope = Scope::new(name("pipes")).after([&hold.0]);
@@ -366,34 +350,31 @@ fn a_death_signal_of_the_users_own_survives_the_hold_and_means_the_callers_threa
 #[allow(unsafe_code, reason = "there is no safe way to ignore a signal")]
 fn required_limits_that_cannot_hold_release_all_though_the_caller_is_deaf_to_sigterm() {
     use unitwait::{Property, Slice, Value};
-    alone(
-        &test_name(required_limits_that_cannot_hold_release_all_though_the_caller_is_deaf_to_sigterm),
-        || {
-            // SAFETY: no handler of this program's is set.
-            unsafe { signal(Signal::SIGTERM, SigHandler::SigIgn) }.unwrap();
-            let manager = manager();
-            let slice = format!("deaf{}.slice", std::process::id());
-            let without =
-                Slice::new(&slice).property(Property::new("DisableControllers", Value::strings(["memory"])));
-            let without = manager.create_slice(&without, LONG).unwrap();
-            let (mark, unit) = (Mark::new(), name("deaf"));
-            let scope = Scope::new(&unit).slice(&slice).memory_high(64 << 20);
-            let answer = by_deadline(AT_ONCE, |_| {
-                manager.spawn_in_scope(mark.command(), &scope.clone().require_limits(true), LONG)
-            });
-            assert!(
-                matches!(&answer, Err(Error::Limit { released: true, gaps, .. }) if gaps.len() == 1),
-                "{answer:?}"
-            );
-            assert_eq!(children(), []);
-            gone(&manager, &unit);
-            assert!(!mark.is_set());
-            let told = manager.spawn_in_scope(mark.command(), &scope, LONG).unwrap();
-            assert_eq!(told.scope().limit_gaps()[0].property, "MemoryHigh");
-            assert!(told.wait(LONG).unwrap().success() && mark.is_set());
-            without.stop(LONG).unwrap();
-        },
-    );
+    alone(|| {
+        // SAFETY: no handler of this program's is set.
+        unsafe { signal(Signal::SIGTERM, SigHandler::SigIgn) }.unwrap();
+        let manager = manager();
+        let slice = format!("deaf{}.slice", std::process::id());
+        let without =
+            Slice::new(&slice).property(Property::new("DisableControllers", Value::strings(["memory"])));
+        let without = manager.create_slice(&without, LONG).unwrap();
+        let (mark, unit) = (Mark::new(), name("deaf"));
+        let scope = Scope::new(&unit).slice(&slice).memory_high(64 << 20);
+        let answer = by_deadline(AT_ONCE, |_| {
+            manager.spawn_in_scope(mark.command(), &scope.clone().require_limits(true), LONG)
+        });
+        assert!(
+            matches!(&answer, Err(Error::Limit { released: true, gaps, .. }) if gaps.len() == 1),
+            "{answer:?}"
+        );
+        assert_eq!(children(), []);
+        gone(&manager, &unit);
+        assert!(!mark.is_set());
+        let told = manager.spawn_in_scope(mark.command(), &scope, LONG).unwrap();
+        assert_eq!(told.scope().limit_gaps()[0].property, "MemoryHigh");
+        assert!(told.wait(LONG).unwrap().success() && mark.is_set());
+        without.stop(LONG).unwrap();
+    });
 }
 
 #[test]

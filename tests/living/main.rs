@@ -12,7 +12,6 @@ mod empty;
 mod freeze;
 mod guard;
 mod held;
-mod hold;
 mod kill;
 mod runs;
 mod set;

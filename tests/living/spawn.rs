@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::libc;
 use unitwait::{Error, Manager, OnExists, Outcome, Property, Scope, ScopedChild, Stage};
 
-use crate::support::elsewhere::{Elsewhere, given, test_name};
+use crate::support::elsewhere::alone;
 use crate::support::{LONG, Sleeper, eventually, group_of, hybrid, manager, name, state};
 
 pub fn sh(script: &str) -> Command {
@@ -31,11 +31,6 @@ pub fn children() -> Vec<u32> {
     let of_thread = |at: fs::DirEntry| fs::read_to_string(at.path().join("children")).unwrap_or_default();
     let listed: String = threads.map(of_thread).collect();
     listed.split_ascii_whitespace().map(|pid| pid.parse().expect("a number")).collect()
-}
-
-/// Runs a test in a process of its own, where all children are the test's.
-pub fn alone(test: &str, body: impl FnOnce()) {
-    if given("").is_some() { body() } else { Elsewhere::same().run(test) }
 }
 
 fn exec_error<T: std::fmt::Debug>(answer: Result<T, Error>) -> (bool, Option<i32>) {
@@ -111,7 +106,7 @@ fn a_child_is_as_the_standard_library_would_have_it_and_its_end_is_told() {
 
 #[test]
 fn a_command_that_cannot_be_executed_leaves_no_child_and_no_scope_and_says_why() {
-    alone(&test_name(a_command_that_cannot_be_executed_leaves_no_child_and_no_scope_and_says_why), || {
+    alone(|| {
         let manager = manager();
         let script = std::env::temp_dir().join(format!("unitwait-nothing-{}", std::process::id()));
         fs::write(&script, "no program").unwrap();
@@ -138,7 +133,7 @@ fn a_command_that_cannot_be_executed_leaves_no_child_and_no_scope_and_says_why()
 
 #[test]
 fn what_fails_before_exec_is_told_apart_and_nothing_is_asked_of_systemd() {
-    alone(&test_name(what_fails_before_exec_is_told_apart_and_nothing_is_asked_of_systemd), || {
+    alone(|| {
         let manager = manager();
         let unit = name("unready");
         let spawn = |command| manager.spawn_in_scope(command, &Scope::new(&unit), LONG);
@@ -170,7 +165,7 @@ fn refused_by_its_own_closure() -> Command {
 
 #[test]
 fn what_systemd_refuses_is_the_error_and_the_child_is_collected_and_never_ran() {
-    alone(&test_name(what_systemd_refuses_is_the_error_and_the_child_is_collected_and_never_ran), || {
+    alone(|| {
         let manager = manager();
         let sleeper = Sleeper::new();
         let unit = name("taken");

@@ -1,8 +1,11 @@
 //! A process of its own for a test that is an ordinary user's, needs mounts of its own, or counts what belongs to
 //! the whole process.
 
+use std::ffi::OsStr;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+
+pub const NOBODY: u32 = 65534;
 
 const MARK: &str = "UNITWAIT_TEST_ELSEWHERE";
 
@@ -23,10 +26,18 @@ impl Elsewhere {
             })
         };
         let uid = from_sandbox("UNITWAIT_SANDBOX_UID").parse().expect("a number");
+        Elsewhere::of(uid).give("XDG_RUNTIME_DIR", from_sandbox("UNITWAIT_SANDBOX_RUNTIME_DIR"))
+    }
+
+    /// With the rights of an ordinary user's that is no other's.
+    pub fn as_nobody() -> Elsewhere {
+        Elsewhere::of(NOBODY)
+    }
+
+    fn of(uid: u32) -> Elsewhere {
         let mut process = Elsewhere::same();
         // The user's supplementary groups are dropped by the standard library, as root's alone may.
         process.0.uid(uid).gid(uid).current_dir("/");
-        process.0.env("XDG_RUNTIME_DIR", from_sandbox("UNITWAIT_SANDBOX_RUNTIME_DIR"));
         process
     }
 
@@ -41,24 +52,35 @@ impl Elsewhere {
     }
 
     /// Gives the test there something to find with [`given`].
-    pub fn give(mut self, variable: &str, value: &str) -> Elsewhere {
+    pub fn give(mut self, variable: &str, value: impl AsRef<OsStr>) -> Elsewhere {
         self.0.env(variable, value);
         self
     }
 
+    /// What runs the test there.
+    pub fn command(mut self, test: &str) -> Command {
+        self.0.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(MARK, test);
+        self.0
+    }
+
+    /// Runs the body there, of which the test that it stands in consists.
+    pub fn run_body<F: FnOnce()>(self, body: F) {
+        if given("").is_some() { body() } else { self.run(&test_name(&body)) }
+    }
+
     /// Runs the test there, and fails as it does.
-    pub fn run(mut self, test: &str) {
-        let output = self
-            .0
-            .args(["--exact", test, "--nocapture", "--test-threads=1"])
-            .env(MARK, test)
-            .output()
-            .expect("this binary runs again");
+    pub fn run(self, test: &str) {
+        let output = self.command(test).output().expect("this binary runs again");
         let told = String::from_utf8_lossy(&output.stdout);
         let errors = String::from_utf8_lossy(&output.stderr);
         let passed = output.status.success() && told.contains("1 passed");
         assert!(passed, "{test}, in a process of its own, {}:\n{told}\n{errors}", output.status);
     }
+}
+
+/// Runs a test's body in a process of its own.
+pub fn alone<F: FnOnce()>(body: F) {
+    Elsewhere::same().run_body(body);
 }
 
 /// What the test was given, where this is its new process; `None` in the first one.

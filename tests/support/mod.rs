@@ -1,9 +1,11 @@
-//! What the tests against a real systemd share: the sandbox they need, processes to place, and what the kernel says.
+//! What the tests share: the sandbox that those against a real systemd need, processes to place, what the kernel says,
+//! and the measure of a deadline.
 
 #![allow(dead_code, reason = "each test target uses a part of it")]
 
 pub mod elsewhere;
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
 use std::os::unix::process::CommandExt;
@@ -31,8 +33,58 @@ pub fn manager() -> Manager {
     Manager::system().expect("the sandbox's systemd answers")
 }
 
+/// What a busy machine may add to a deadline.
+pub const MARGIN: Duration = Duration::from_secs(2);
+
+/// Runs a program of the sandbox to its end.
+pub fn run(program: impl AsRef<OsStr>, arguments: &[&str]) -> bool {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).status().expect("it starts").success()
+}
+
+fn control(verb: &str) {
+    let ctl = std::env::var_os("UNITWAIT_SANDBOX_CTL").expect("this is the sandbox");
+    assert!(run(ctl, &[verb]), "ctl {verb}");
+}
+
+/// The sandbox's PID 1, stopped until this is dropped.
+pub struct Silence(());
+
+impl Silence {
+    pub fn fall() -> Silence {
+        control("stop");
+        Silence(())
+    }
+}
+
+impl Drop for Silence {
+    fn drop(&mut self) {
+        control("cont");
+    }
+}
+
+/// A unit that starts and does not come up while this lives, so that a scope ordered after it waits for its job.
+pub struct Hold(pub String);
+
+impl Hold {
+    pub fn new() -> Hold {
+        let unit = name("hold").replace(".scope", ".service");
+        let arguments = ["--no-block", "--quiet", "--property=Type=oneshot", "--unit", &unit, "sleep", "600"];
+        assert!(run("systemd-run", &arguments), "systemd-run starts {unit}");
+        Hold(unit)
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        run("systemctl", &["kill", "--signal=KILL", &self.0]);
+        run("systemctl", &["stop", &self.0]);
+        run("systemctl", &["reset-failed", &self.0]);
+    }
+}
+
 /// A process that does nothing, killed and reaped at the end of its test.
-pub struct Sleeper(Child);
+pub struct Sleeper(pub Child);
 
 impl Sleeper {
     pub fn new() -> Sleeper {
@@ -60,6 +112,11 @@ impl Sleeper {
 
     pub fn pid(&self) -> u32 {
         self.0.id()
+    }
+
+    /// As an argument.
+    pub fn pid_text(&self) -> String {
+        self.pid().to_string()
     }
 
     /// Whether it runs; one that has ended and is not reaped does not.
@@ -98,10 +155,31 @@ pub fn hybrid() -> bool {
 /// Where systemd's own hierarchy has a process, read apart from the library.
 pub fn group_of(pid: u32) -> String {
     let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("the process lives");
+    group_in(&groups).to_string()
+}
+
+/// Where systemd's own hierarchy has the process whose `/proc/PID/cgroup` this is.
+pub fn group_in(groups: &str) -> &str {
     // A host with v1 hierarchies shows them to every process, mounted in the sandbox or not.
     let hierarchy = if hybrid() { "name=systemd:" } else { "0::" };
     let line = groups.lines().find_map(|line| line.split_once(hierarchy));
-    line.expect("systemd's hierarchy is there").1.to_string()
+    line.expect("systemd's hierarchy is there").1
+}
+
+/// Runs something that has a deadline, and sees that it kept it.
+#[track_caller]
+pub fn by<T>(deadline: Duration, what: impl FnOnce() -> T) -> T {
+    let begun = Instant::now();
+    let out = what();
+    let took = begun.elapsed();
+    assert!(took <= deadline + MARGIN, "took {took:?} where {deadline:?} was the deadline");
+    out
+}
+
+/// Runs a call that takes its deadline.
+#[track_caller]
+pub fn by_deadline<T>(deadline: Duration, call: impl FnOnce(Duration) -> T) -> T {
+    by(deadline, || call(deadline))
 }
 
 /// A unit's `ActiveState`; a unit that is not loaded is `inactive`.
