@@ -20,6 +20,8 @@
 //! # Ok::<(), unitwait::Error>(())
 //! ```
 
+#[cfg(feature = "capi")]
+mod capi;
 mod cgroup;
 mod deadline;
 mod driver;

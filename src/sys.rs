@@ -29,6 +29,18 @@ pub(crate) fn at_fork(before: extern "C" fn(), in_parent: extern "C" fn(), in_ch
     let _ = unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
 }
 
+/// A second descriptor of what one is open on, close-on-exec (`fcntl(2)`, `F_DUPFD_CLOEXEC`).
+#[cfg(feature = "capi")]
+pub(crate) fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: takes two numbers, of which one that is no open descriptor is refused, and gives a new descriptor that
+    // nobody else owns.
+    unsafe {
+        let duplicate = libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0);
+        check(duplicate.into())?;
+        Ok(OwnedFd::from_raw_fd(duplicate))
+    }
+}
+
 /// A descriptor that means the process which has this number now, and never a later one. Close-on-exec
 /// (`pidfd_open(2)`, Linux 5.3).
 pub(crate) fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {

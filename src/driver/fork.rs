@@ -16,7 +16,7 @@ use crate::sys;
 static GENERATION: AtomicU64 = AtomicU64::new(0);
 /// How many forks are under way.
 static FORKING: AtomicU32 = AtomicU32::new(0);
-/// How many threads are inside libdbus.
+/// How many threads are inside libdbus, or hold a lock that a child will need.
 static INSIDE: AtomicU32 = AtomicU32::new(0);
 
 /// For how long a fork waits at the most. A thread is inside for microseconds, and never waits there.
@@ -29,19 +29,24 @@ pub(super) struct Here {
     generation: u64,
 }
 
+fn watch_forks() {
+    static WATCHED: Once = Once::new();
+    WATCHED.call_once(|| sys::at_fork(before, in_parent, in_child));
+}
+
 impl Here {
     pub(super) fn now() -> Here {
-        static WATCHED: Once = Once::new();
-        WATCHED.call_once(|| sys::at_fork(before, in_parent, in_child));
+        watch_forks();
         Here { pid: process::id(), generation: GENERATION.load(Ordering::SeqCst) }
     }
 }
 
 /// While it lives, no fork happens.
-pub(super) struct Inside(());
+pub(crate) struct Inside(());
 
 impl Inside {
-    pub(super) fn enter() -> Inside {
+    pub(crate) fn enter() -> Inside {
+        watch_forks();
         loop {
             INSIDE.fetch_add(1, Ordering::SeqCst);
             // Who counts itself first and looks then is seen by a fork, or sees it.

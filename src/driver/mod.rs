@@ -27,6 +27,8 @@ pub(crate) use create::Create;
 pub(crate) use event_loop::Endpoint;
 use event_loop::{Command, EventLoop};
 use fork::Here;
+#[cfg(feature = "capi")]
+pub(crate) use fork::Inside;
 pub(crate) use placing::PidfdsUnknown;
 pub use plan::Outcome;
 pub(crate) use plan::{Created, Plan, Success, dictionary};

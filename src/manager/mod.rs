@@ -43,6 +43,8 @@ pub use watch::Watch;
 
 use crate::cgroup::CgroupLayout;
 use crate::deadline::Deadline;
+#[cfg(feature = "capi")]
+use crate::driver::Wake;
 use crate::driver::{Driver, Endpoint, PidfdsUnknown, Plan, Stats, Success, dictionary};
 use crate::error::{Asked, Error, Operation, Result};
 use crate::job::{JobId, StageTimes};
@@ -199,6 +201,19 @@ impl Manager {
     pub fn submit<R: Request>(&self, request: &R, deadline: impl Into<Deadline>) -> Result<Ticket<R::Out>> {
         let (plan, finish) = request.plan(&self.0)?;
         self.ticket(plan, deadline.into(), finish)
+    }
+
+    /// As [`submit`](Manager::submit); rings the bell once there is an answer.
+    #[cfg(feature = "capi")]
+    pub(crate) fn submit_with<R: Request>(
+        &self,
+        request: &R,
+        deadline: Deadline,
+        bell: &Arc<Wake>,
+    ) -> Result<Ticket<R::Out>> {
+        let (plan, finish) = request.plan(&self.0)?;
+        let until = deadline.instant(Instant::now(), self.0.default_timeout);
+        Ticket::submit_with(&self.0.driver, plan, until, finish, Some(Arc::clone(bell)))
     }
 
     /// Creates a scope, waits for its job, and sees that the kernel has the processes in it.

@@ -109,9 +109,13 @@ impl Watch {
     /// # Ok::<(), unitwait::Error>(())
     /// ```
     pub fn next_by(&mut self, deadline: impl Into<Deadline>) -> Result<UnitEvent> {
+        self.receive(deadline.into())
+    }
+
+    pub(crate) fn receive(&self, deadline: Deadline) -> Result<UnitEvent> {
         self.manager.0.driver.check_process()?;
         let begun = Instant::now();
-        let until = deadline.into().instant(begun, self.manager.0.default_timeout);
+        let until = deadline.instant(begun, self.manager.0.default_timeout);
         self.events.recv_deadline(until).map_err(|error| match error {
             RecvTimeoutError::Disconnected => driver::closed(),
             RecvTimeoutError::Timeout => {
