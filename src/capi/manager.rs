@@ -56,9 +56,11 @@ pub enum unitwait_bus {
     UNITWAIT_PRIVATE_SOCKET = 2,
 }
 
+type Choose = fn(Builder) -> Builder;
+
 fn builder(abi: u32, bus: c_int) -> Result<Builder, Failure> {
     use unitwait_bus::*;
-    const BUSES: [Numbered<fn(Builder) -> Builder>; 3] = [
+    const BUSES: [Numbered<Choose>; 3] = [
         (UNITWAIT_SYSTEM_BUS as c_int, Builder::system),
         (UNITWAIT_USER_BUS as c_int, Builder::user),
         (UNITWAIT_PRIVATE_SOCKET as c_int, Builder::private),

@@ -161,7 +161,8 @@ pub extern "C" fn unitwait_job_new(verb: c_int, unit: Text, mode: c_int) -> *mut
         (UNITWAIT_MODE_IGNORE_DEPENDENCIES as c_int, JobMode::IgnoreDependencies),
         (UNITWAIT_MODE_IGNORE_REQUIREMENTS as c_int, JobMode::IgnoreRequirements),
     ];
-    const VERBS: [Numbered<fn(&str) -> UnitJob>; 3] = [
+    type Make = fn(&str) -> UnitJob;
+    const VERBS: [Numbered<Make>; 3] = [
         (UNITWAIT_START as c_int, |unit| UnitJob::start(unit)),
         (UNITWAIT_STOP as c_int, |unit| UnitJob::stop(unit)),
         (UNITWAIT_RESTART as c_int, |unit| UnitJob::restart(unit)),
