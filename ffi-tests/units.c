@@ -215,6 +215,29 @@ static void a_slice_joins_adopts_and_attaches(void) {
     reap(first), reap(second), reap(third);
 }
 
+static void a_slice_that_is_spread_is_listed_with_all_that_is_in_it(void) {
+    char name[64];
+    pid_t pid = sleeper();
+    unitwait_request *scope = unitwait_scope_new(scope_name(name, sizeof name, "spread"));
+    unitwait_active *active = NULL;
+    unitwait_list *units = NULL;
+    size_t at, found = 0;
+    unitwait_request_pid(scope, pid);
+    unitwait_request_slice(scope, "ffi-spread.slice");
+    CHECK(unitwait_request_spread(scope, 7) == UNITWAIT_OK);
+    GOES_WELL(unitwait_create(manager, scope, LONG_MS, &active, &error));
+    CHECK(unitwait_active_spread(active) == 7 && unitwait_active_spread(NULL) == 0);
+    CHECK(strstr(unitwait_active_control_group(active), "/ffi-spread.slice/ffi-spread-spread"));
+    GOES_WELL(unitwait_list_slice(manager, "ffi-spread.slice", LONG_MS, &units, &error));
+    for (at = 0; at < unitwait_list_length(units); at++)
+        found += same(unitwait_list_text(units, at, UNITWAIT_FIELD_UNIT), name);
+    CHECK(found == 1);
+    done(units);
+    FAILS(UNITWAIT_INVALID_INPUT, unitwait_list_slice(manager, "no.scope", LONG_MS, &units, &error));
+    GOES_WELL(unitwait_active_stop(active, LONG_MS, NULL, &error));
+    done(scope), done(active), reap(pid);
+}
+
 static void units_are_started_restarted_and_reset_by_their_names(void) {
     unitwait_finished job = {0, {0, 0, 0, 0}};
     GOES_WELL(unitwait_start_unit(manager, "ffi-named.slice", LONG_MS, &job, &error));
@@ -267,6 +290,7 @@ int main(void) {
     a_run_is_changed_audited_and_frozen();
     limits_that_are_required_and_not_held_are_an_error_with_details();
     a_slice_joins_adopts_and_attaches();
+    a_slice_that_is_spread_is_listed_with_all_that_is_in_it();
     units_are_started_restarted_and_reset_by_their_names();
     a_batch_has_one_outcome_for_each();
     done(manager);

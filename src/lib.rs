@@ -42,7 +42,7 @@ pub use manager::{
     ActiveScope, ActiveSlice, Audit, Builder, Ended, Ending, FinishedJob, Manager, Request, ScopeGuard,
     ScopedChild, Ticket, UnitJob, UnitStatus, Updated, Watch,
 };
-pub use unit::{DevicePolicy, KillWhom, OnExists, Property, Scope, Slice, Update, Value};
+pub use unit::{DevicePolicy, KillWhom, OnExists, Property, Scope, Slice, Spread, Update, Value};
 
 /// The README's programs must compile as they are printed.
 #[cfg(doctest)]

@@ -239,6 +239,12 @@ pub extern "C" fn unitwait_active_invocation_id(active: *const unitwait_active) 
     quiet(ptr::null(), || Some(lend(known(active)?.invocation.as_deref())))
 }
 
+/// Over how many child slices its slice was spread when it was created, 0 where it was not. Does not block.
+#[unsafe(no_mangle)]
+pub extern "C" fn unitwait_active_spread(active: *const unitwait_active) -> u32 {
+    quiet(0, || known(active)?.scope().ok()?.spread())
+}
+
 /// How it came to be there; UNITWAIT_CREATED where it is no active unit's handle. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn unitwait_active_outcome(active: *const unitwait_active) -> unitwait_outcome {

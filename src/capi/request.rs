@@ -9,7 +9,7 @@ use super::pass::{Many, Numbered, Out, Text, one_of, texts, time};
 use super::value::unitwait_value;
 use crate::job::JobMode;
 use crate::manager::UnitJob;
-use crate::unit::{OnExists, Property, Scope, Slice, Update, Value};
+use crate::unit::{OnExists, Property, Scope, Slice, Spread, Update, Value};
 
 /// What is to be asked for. Owned by the caller; it may be used any number of times.
 ///
@@ -207,6 +207,14 @@ pub extern "C" fn unitwait_request_own_process(request: *mut unitwait_request) -
 #[unsafe(no_mangle)]
 pub extern "C" fn unitwait_request_slice(request: *mut unitwait_request, slice: Text) -> unitwait_code {
     apply!(request, [Scope] "scopes", of => of.slice(slice.get("slice")?))
+}
+
+/// Scopes: spreads the scopes of its slice over so many child slices of it, 1 to 10000, or, where it is 0, over as many as
+/// suit what is there: a create does not get dearer then, however many scopes there are. A scope goes to the child that
+/// its name says.
+#[unsafe(no_mangle)]
+pub extern "C" fn unitwait_request_spread(request: *mut unitwait_request, over: u32) -> unitwait_code {
+    apply!(request, [Scope] "scopes", of => of.spread(if over == 0 { Spread::Auto } else { over.into() }))
 }
 
 /// Scopes: whether its control group is handed over to its processes, with every controller (Delegate=).

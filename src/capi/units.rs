@@ -351,6 +351,26 @@ pub extern "C" fn unitwait_list_units(
     })
 }
 
+/// Lists the loaded units in a slice and in the slices below it, those that it was spread over among them, as
+/// unitwait_list_units() does. Blocks until systemd has answered, or for the timeout.
+#[unsafe(no_mangle)]
+pub extern "C" fn unitwait_list_slice(
+    manager: *const unitwait_manager,
+    slice: Text,
+    timeout_ms: i64,
+    units: Out<*mut unitwait_list>,
+    error: Out<*mut unitwait_error>,
+) -> unitwait_code {
+    List::nothing(&[&units]);
+    answer(error, || {
+        let (opened, slice) = (find(manager)?, slice.get("slice")?);
+        units.needed("units")?;
+        let listed = opened.manager.units_in_slice(slice, deadline(timeout_ms)?)?;
+        List::of_units(&listed).hand_over(&units);
+        Ok(())
+    })
+}
+
 /// The unit that a process is in, as a list of one row with UNITWAIT_FIELD_UNIT. Blocks until systemd has answered, or
 /// for the timeout.
 #[unsafe(no_mangle)]

@@ -472,6 +472,9 @@ const char *unitwait_active_controller_path(const struct unitwait_active *active
 // unitwait_active_unit().
 const char *unitwait_active_invocation_id(const struct unitwait_active *active);
 
+// Over how many child slices its slice was spread when it was created, 0 where it was not. Does not block.
+uint32_t unitwait_active_spread(const struct unitwait_active *active);
+
 // How it came to be there; UNITWAIT_CREATED where it is no active unit's handle. Does not block.
 enum unitwait_outcome unitwait_active_outcome(const struct unitwait_active *active);
 
@@ -732,6 +735,12 @@ enum unitwait_code unitwait_request_own_process(struct unitwait_request *request
 
 // Scopes: the slice that it belongs to (Slice=).
 enum unitwait_code unitwait_request_slice(struct unitwait_request *request, const char *slice);
+
+// Scopes: spreads the scopes of its slice over so many child slices of it, 1 to 10000, or, where it is 0, over as many as
+// suit what is there: a create does not get dearer then, however many scopes there are. A scope goes to the child that
+// its name says.
+enum unitwait_code unitwait_request_spread(struct unitwait_request *request,
+                                           uint32_t over);
 
 // Scopes: whether its control group is handed over to its processes, with every controller (Delegate=).
 enum unitwait_code unitwait_request_delegate(struct unitwait_request *request, bool on);
@@ -1120,6 +1129,14 @@ enum unitwait_code unitwait_list_units(const struct unitwait_manager *manager,
                                        size_t states_length,
                                        const char *const *patterns,
                                        size_t patterns_length,
+                                       int64_t timeout_ms,
+                                       struct unitwait_list **units,
+                                       struct unitwait_error **error);
+
+// Lists the loaded units in a slice and in the slices below it, those that it was spread over among them, as
+// unitwait_list_units() does. Blocks until systemd has answered, or for the timeout.
+enum unitwait_code unitwait_list_slice(const struct unitwait_manager *manager,
+                                       const char *slice,
                                        int64_t timeout_ms,
                                        struct unitwait_list **units,
                                        struct unitwait_error **error);

@@ -12,6 +12,7 @@ mod limit;
 mod mounts;
 mod path;
 mod process;
+pub(crate) mod siblings;
 mod subtree;
 mod table;
 

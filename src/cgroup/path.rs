@@ -56,7 +56,7 @@ pub(crate) fn escape(unit: &str) -> Cow<'_, str> {
 }
 
 /// `cg_unescape()`: no unit's directory begins with `_` but by escaping, so this loses nothing.
-fn unescape(component: &str) -> &str {
+pub(crate) fn unescape(component: &str) -> &str {
     component.strip_prefix('_').unwrap_or(component)
 }
 

@@ -9,7 +9,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use nix::sys::signal::Signal;
-use unitwait::{KillWhom, OnExists};
+use unitwait::{KillWhom, OnExists, Spread};
 
 const STATUSES: &str = "\
 Exit status:
@@ -140,6 +140,10 @@ pub struct ScopeOptions {
     /// The slice it is to be in, with or without `.slice`
     #[arg(long, value_name = "SLICE", value_parser = utf8(), allow_hyphen_values = true)]
     pub slice: Option<String>,
+    /// Spread the slice's scopes over so many child slices, or over as many as suit what is there: creating in it does
+    /// not get dearer then, however many there are
+    #[arg(long, value_name = "K|auto", value_parser = spread)]
+    pub spread: Option<Spread>,
     /// A property as a unit file has it: MemoryMax=64M, CPUQuota=50%, TasksMax=20
     #[arg(short, long, value_name = "NAME=VALUE", value_parser = utf8())]
     pub property: Vec<String>,
@@ -250,6 +254,9 @@ pub struct List {
     /// Only units in this state, of whatever kind: active, failed, running, not-found
     #[arg(long, value_name = "STATE", value_delimiter = ',', value_parser = utf8())]
     pub state: Vec<String>,
+    /// Only units in this slice, and in the slices below it
+    #[arg(long, value_name = "SLICE", value_parser = utf8(), allow_hyphen_values = true)]
+    pub slice: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -316,6 +323,14 @@ impl From<Whom> for KillWhom {
 /// Text for systemd: clap's own refusal of other bytes does not say which argument has them.
 fn utf8() -> impl TypedValueParser<Value = String> {
     OsStringValueParser::new().try_map(|given| given.into_string().map_err(|_| "it is not UTF-8"))
+}
+
+/// `auto`, or a number. Whether so many child slices can be is for the library to say.
+fn spread(given: &str) -> Result<Spread, String> {
+    match given {
+        "auto" => Ok(Spread::Auto),
+        number => number.parse().map(Spread::Over).map_err(|_| "it is `auto`, or a number of slices".into()),
+    }
 }
 
 /// `TERM`, `SIGTERM`, `term` or `15`. Whether a number is a signal's is for the library to say.

@@ -83,6 +83,9 @@ pub fn scope(name: &str, options: &ScopeOptions) -> Result<Scope, Failure> {
     if let Some(slice) = &options.slice {
         scope = scope.slice(with_suffix(slice, ".slice"));
     }
+    if let Some(spread) = options.spread {
+        scope = scope.spread(spread);
+    }
     if let Some(text) = &options.description {
         scope = scope.description(text);
     }

@@ -1,6 +1,6 @@
 //! What units are like: `status` and `list`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;
 
@@ -9,7 +9,7 @@ use unitwait::{Deadline, Manager, UnitStatus, Value};
 
 use crate::args::List;
 use crate::failure::Failure;
-use crate::name::patterns;
+use crate::name::{patterns, with_suffix};
 use crate::output::value_json;
 use crate::session::Session;
 use crate::units::{report, scopes};
@@ -53,6 +53,11 @@ pub fn list(session: &Session, asked: &List) -> Result<(), Failure> {
     let patterns: Vec<&str> = patterns.iter().map(String::as_str).collect();
     let mut units = manager.list_units(&patterns, session.deadline())?;
     units.retain(|unit| is_in(&asked.state, unit));
+    if let Some(slice) = &asked.slice {
+        let within = manager.units_in_slice(&with_suffix(slice, ".slice"), session.deadline())?;
+        let within: BTreeSet<String> = within.into_iter().map(|unit| unit.name).collect();
+        units.retain(|unit| within.contains(&unit.name));
+    }
     units.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     let width = units.iter().map(|unit| unit.name.len()).max().unwrap_or(0);
     let mut lines = String::new();
@@ -94,6 +99,10 @@ fn look(manager: &Manager, unit: &str, deadline: Deadline) -> Result<Map<String,
     let invocation = all.get("InvocationID").map(Value::to_string).filter(|id| !id.is_empty());
     put("invocation_id", invocation.into());
     put("pids", pids(manager, group).into());
+    if unit.ends_with(".slice") {
+        let within = manager.units_in_slice(unit, deadline)?;
+        put("units", within.iter().filter(|unit| !unit.name.ends_with(".slice")).count().into());
+    }
     put("limits", limits(&all).into());
     Ok(status)
 }
@@ -132,6 +141,9 @@ fn block(status: &Map<String, Json>) -> String {
     line("control group", text("control_group"));
     line("invocation", text("invocation_id"));
     let pids: Vec<String> = items(status.get("pids")).iter().map(Json::to_string).collect();
+    if let Some(units) = status.get("units") {
+        line("units", &format!("{units}, in it and in the slices below it"));
+    }
     line("processes", if pids.is_empty() { "none".into() } else { pids.join(" ") }.as_str());
     for (name, value) in status.get("limits").and_then(Json::as_object).into_iter().flatten() {
         line(name, &value.as_str().map_or_else(|| value.to_string(), str::to_string));

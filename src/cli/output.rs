@@ -119,6 +119,7 @@ pub fn scope_json(active: &ActiveScope) -> Json {
         "unit": active.unit(),
         "outcome": outcome(active.outcome()),
         "control_group": active.control_group(),
+        "spread": active.spread(),
         "path": active.path().map(|path| path.display().to_string()),
         "invocation_id": active.invocation_id().map(|id| id.to_string()),
         "job": active.job().map(unitwait::JobId::get),

@@ -71,6 +71,7 @@ impl Manager {
             left_out: Vec::new(),
             times: StageTimes::default(),
             record: Arc::new(Record::new(Vec::new(), Vec::new(), None)),
+            spread: None,
         })
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::spreads::Spreads;
 use super::ticket::Ticket;
 use super::{Inner, Manager};
 use crate::cgroup::CgroupLayout;
@@ -205,6 +206,7 @@ impl Builder {
             layout: Arc::new(layout),
             links,
             pidfds_unknown: PidfdsUnknown::default(),
+            spreads: Spreads::default(),
         })))
     }
 

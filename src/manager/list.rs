@@ -1,8 +1,11 @@
 //! Looks for units: by pattern and state, and by a process that is in one.
 
+use std::collections::HashSet;
+
 use super::Manager;
 use super::request::unexpected;
 use super::ticket::Finish;
+use crate::cgroup::{siblings, unit_path};
 use crate::deadline::Deadline;
 use crate::driver::{Plan, Success};
 use crate::error::{Asked, Error, Operation, Result};
@@ -76,6 +79,27 @@ impl Manager {
         let call = Call::ListUnits { states: texts(states), patterns: texts(patterns) };
         let plan = Plan::Single { asked: asked.clone(), call };
         self.ask(plan, deadline.into(), finish_list(asked))
+    }
+
+    /// The loaded units in a slice and in the slices below it, those that it was spread over among them, and those slices.
+    ///
+    /// Only what has a control group is in a slice: what is active. A slice that is not there holds nothing. Blocks and
+    /// fails as [`Manager::list_units`].
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// for unit in unitwait::Manager::system()?.units_in_slice("jobs.slice", Duration::from_secs(5))? {
+    ///     println!("{}", unit.name);
+    /// }
+    /// # Ok::<(), unitwait::Error>(())
+    /// ```
+    pub fn units_in_slice(&self, slice: &str, deadline: impl Into<Deadline>) -> Result<Vec<UnitStatus>> {
+        name::check_kind(slice, "slice")?;
+        let group = unit_path(&self.0.root, None, slice);
+        let below: HashSet<String> = siblings::units_below(&self.0.layout, &group).into_iter().collect();
+        let mut units = self.list_units(&[], deadline)?;
+        units.retain(|unit| below.contains(&unit.name));
+        Ok(units)
     }
 
     /// The name of the unit that a process is in, as systemd knows it. Blocks until the answer or until the deadline.

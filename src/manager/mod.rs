@@ -17,6 +17,7 @@ mod request;
 mod run;
 mod set;
 mod spawn;
+mod spreads;
 mod ticket;
 mod wait;
 mod watch;
@@ -79,6 +80,7 @@ pub(crate) struct Inner {
     version: String,
     root: String,
     pidfds_unknown: PidfdsUnknown,
+    spreads: spreads::Spreads,
 }
 
 /// A job that ended with `done`.

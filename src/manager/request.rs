@@ -11,7 +11,7 @@ use crate::driver::{Create, Created, Plan, Success};
 use crate::error::{Asked, Error, Operation, Result};
 use crate::job::{JobMode, StageTimes};
 use crate::systemd1::{Call, Verb};
-use crate::unit::{Property, Scope, Slice, Value, name};
+use crate::unit::{Property, Scope, Slice, Spread, Value, name, spread};
 
 /// A request that [`Manager::submit`] takes: [`Scope`], [`Slice`] and [`UnitJob`].
 ///
@@ -132,11 +132,8 @@ impl sealed::Sealed for Scope {
         self.check()?;
         let asked = Asked::new(Operation::CreateScope, Some(&self.name));
         let processes = look_up(&self.pids, &asked)?;
-        let place = match &self.slice {
-            Some(slice) => Place::Exact(unit_path(&manager.root, Some(slice), &self.name)),
-            None => Place::Below { root: manager.root.clone(), unit: self.name.clone() },
-        };
-        let slice = self.slice.as_ref().map(|slice| Property::new("Slice", slice.as_str()));
+        let Placing { slice, spread, place } = placing(manager, self);
+        let slice = slice.map(|slice| Property::new("Slice", slice));
         let mut properties: Vec<Property> = slice.into_iter().collect();
         properties.extend(self.properties.iter().cloned());
         let placed = processes.clone();
@@ -147,7 +144,10 @@ impl sealed::Sealed for Scope {
         create.verify = self.verify;
         create.require_limits = self.require_limits;
         let finish = finish_create(manager, self.name.clone(), asked, placed, self.properties.clone());
-        Ok((Plan::Create(Box::new(create)), Box::new(move |s, t| finish(s, t).map(ActiveScope))))
+        let finish = move |success, times| {
+            finish(success, times).map(|active| ActiveScope(Active { spread, ..active }))
+        };
+        Ok((Plan::Create(Box::new(create)), Box::new(finish)))
     }
 }
 
@@ -168,6 +168,33 @@ impl sealed::Sealed for Slice {
         let finish = finish_create(manager, self.name.clone(), asked, Vec::new(), self.properties.clone());
         Ok((Plan::Create(Box::new(create)), Box::new(move |s, t| finish(s, t).map(ActiveSlice))))
     }
+}
+
+/// Where a scope goes.
+struct Placing {
+    slice: Option<String>,
+    spread: Option<u32>,
+    place: Place,
+}
+
+fn placing(manager: &Inner, scope: &Scope) -> Placing {
+    let unit = scope.name.clone();
+    let Some(slice) = &scope.slice else {
+        let place = Place::Below { root: manager.root.clone(), unit };
+        return Placing { slice: None, spread: None, place };
+    };
+    let Some(spread) = scope.spread else {
+        let place = Place::Exact(unit_path(&manager.root, Some(slice), &unit));
+        return Placing { slice: Some(slice.clone()), spread: None, place };
+    };
+    let group = unit_path(&manager.root, None, slice);
+    let over = match spread {
+        Spread::Over(over) => over,
+        Spread::Auto => manager.spreads.over(&manager.layout, slice, &group),
+    };
+    // One that is there already, and is joined, may have been spread over another number.
+    let place = Place::Below { root: group, unit: unit.clone() };
+    Placing { slice: Some(spread::place(slice, over, &unit)), spread: Some(over), place }
 }
 
 /// Each process as it is now: a dead one and a kernel thread are refused before anything is sent.
@@ -243,6 +270,7 @@ fn finish_create(
                 left_out,
                 times,
                 record,
+                spread: None,
             })
         }
         _ => Err(unexpected(asked)),

@@ -8,6 +8,7 @@ mod request;
 mod resource;
 mod scope;
 mod slice;
+pub(crate) mod spread;
 mod update;
 mod value;
 
@@ -18,5 +19,6 @@ pub use resource::DevicePolicy;
 pub use scope::Scope;
 pub(crate) use scope::check_pid;
 pub use slice::Slice;
+pub use spread::Spread;
 pub use update::Update;
 pub use value::Value;

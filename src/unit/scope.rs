@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::list;
 use super::resource::{self, DevicePolicy, resource_setters};
-use super::{OnExists, Property, Value, name};
+use super::{OnExists, Property, Spread, Value, name};
 use crate::error::{Error, Result};
 
 /// What a scope is to be: its name, its processes, and the properties it is given.
@@ -25,6 +25,7 @@ pub struct Scope {
     pub(crate) name: String,
     pub(crate) pids: Vec<i64>,
     pub(crate) slice: Option<String>,
+    pub(crate) spread: Option<Spread>,
     pub(crate) properties: Vec<Property>,
     pub(crate) on_exists: OnExists,
     pub(crate) verify: bool,
@@ -183,6 +184,7 @@ impl Scope {
             name: name.into(),
             pids: Vec::new(),
             slice: None,
+            spread: None,
             properties: Vec::new(),
             on_exists: OnExists::Fail,
             verify: true,
@@ -239,6 +241,23 @@ impl Scope {
     #[must_use]
     pub fn slice(mut self, slice: impl Into<String>) -> Scope {
         self.slice = Some(slice.into());
+        self
+    }
+
+    /// Spreads the scopes of the slice over child slices of it, this one to the child that its name says. PID 1's work at
+    /// each create grows with the siblings of what is created; spread, it does not. Off where nothing is said.
+    ///
+    /// ```
+    /// use unitwait::{Scope, Spread};
+    ///
+    /// let scope = Scope::new("job.scope").pid(1).slice("jobs.slice");
+    /// assert!(scope.clone().spread(50).check().is_ok());
+    /// assert!(scope.spread(Spread::Auto).check().is_ok());
+    /// assert!(Scope::new("job.scope").pid(1).spread(50).check().is_err());
+    /// ```
+    #[must_use]
+    pub fn spread(mut self, over: impl Into<Spread>) -> Scope {
+        self.spread = Some(over.into());
         self
     }
 
@@ -326,6 +345,9 @@ impl Scope {
         name::check_kind(&self.name, "scope")?;
         if let Some(slice) = &self.slice {
             name::check_kind(slice, "slice")?;
+        }
+        if let Some(spread) = self.spread {
+            spread.check(self.slice.as_deref())?;
         }
         for &pid in &self.pids {
             check_pid(pid)?;

@@ -223,3 +223,32 @@ fn a_list_is_of_the_units_in_the_states_asked_for_whatever_their_kind() {
     let by_name = run(["list", running.strip_suffix(".scope").unwrap()]);
     assert!(stdout(&by_name).starts_with(&running), "{by_name:?}");
 }
+
+#[test]
+fn a_spread_slice_is_named_by_its_parent_wherever_a_slice_is_named() {
+    let sleeper = Sleeper::new();
+    let unit = name("spread");
+    let options = ["--slice", "clispread", "--spread", "auto", "--pid", &sleeper.pid_text()];
+    let created = object(&run(["--json", "create", "--unit", &unit].iter().chain(&options)).stdout);
+    assert_eq!(created["spread"], 1, "{created}");
+    let group = format!("/clispread.slice/clispread-spread0.slice/{unit}");
+    assert_eq!(created["control_group"], group.as_str());
+    let (other, options) = living("spread", &["--slice", "clispread", "--spread", "16"]);
+    let list = object(&run(["--json", "list", "*.scope", "--slice", "clispread"]).stdout);
+    let mut listed: Vec<&str> =
+        list["units"].as_array().unwrap().iter().map(|unit| unit["unit"].as_str().unwrap()).collect();
+    let mut expected = [unit.as_str(), other.as_str()];
+    expected.sort_unstable();
+    listed.sort_unstable();
+    assert_eq!(listed, expected);
+    let status = run(["status", "clispread.slice"]);
+    assert!(stdout(&status).contains("units          2, in it"), "{status:?}");
+    for (bad, code) in [("0", 65), ("10001", 65), ("many", 64), ("-1", 64)] {
+        let refused = run(["run", "--slice", "clispread", "--spread", bad, "--", "true"]);
+        assert_eq!(refused.status.code(), Some(code), "{refused:?}");
+    }
+    let without = run(["run", "--spread", "5", "--", "true"]);
+    assert!(without.status.code() == Some(65) && stderr(&without).contains("name one"), "{without:?}");
+    drop(options);
+    run(["stop", "clispread.slice"]);
+}

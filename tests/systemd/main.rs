@@ -11,3 +11,4 @@ mod limits;
 mod many;
 mod refusals;
 mod scopes;
+mod spread;

@@ -1,0 +1,140 @@
+//! Spread slices: a slice's scopes in child slices of it, a few in each, for PID 1's work at each create grows with the
+//! siblings of what is created.
+
+use crate::error::{Error, Result};
+use crate::unit::name;
+
+/// Over how many child slices the scopes of a slice are spread.
+///
+/// Asked for `jobs.slice` over 8, a scope goes to one of `jobs-spread0.slice` to `jobs-spread7.slice`, by a hash of its
+/// name that is the same in every process and in every version of this library. All of them are children of
+/// `jobs.slice`: what is limited there holds for all. systemd makes them as they are needed, and forgets them as it
+/// forgets any slice.
+///
+/// ```
+/// use unitwait::{Scope, Spread};
+///
+/// let scope = Scope::new("job-7.scope").own_process().slice("jobs.slice");
+/// assert_eq!(scope.clone().spread(50), scope.clone().spread(Spread::Over(50)));
+/// let by_what_is_there = scope.spread(Spread::Auto);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Spread {
+    /// Over so many, 1 to 10,000. Near the square root of the scopes that are to stand at once is best, for slices are
+    /// siblings too.
+    Over(u32),
+    /// Over a power of two near the square root of what is in the slice now, as its control group shows. A manager
+    /// looks ten times a second at the most. Where the number has changed since, older scopes stay where they are.
+    Auto,
+}
+
+impl From<u32> for Spread {
+    fn from(slices: u32) -> Spread {
+        Spread::Over(slices)
+    }
+}
+
+/// The most child slices there may be.
+const MOST: u32 = 10_000;
+
+/// The most that are chosen: more would do for more scopes than a systemd can hold.
+const MOST_CHOSEN: u32 = 1024;
+
+impl Spread {
+    pub(super) fn check(self, slice: Option<&str>) -> Result<()> {
+        let Some(slice) = slice else {
+            return Err(Error::invalid(
+                "spread",
+                format!("{self:?}"),
+                "it is a slice that is spread: name one",
+            ));
+        };
+        match self {
+            Spread::Over(over) if !(1..=MOST).contains(&over) => {
+                Err(Error::invalid("spread", over.to_string(), format!("it is over 1 to {MOST} slices")))
+            }
+            _ => name::check_kind(&child(slice, MOST - 1), "slice"),
+        }
+    }
+}
+
+/// How many are near the square root of so many.
+pub(crate) fn near_root(siblings: usize) -> u32 {
+    let root = u32::try_from(siblings.isqrt()).unwrap_or(MOST_CHOSEN).clamp(1, MOST_CHOSEN);
+    root.next_power_of_two()
+}
+
+/// The child slice that a unit of this name goes to.
+pub(crate) fn place(slice: &str, over: u32, unit: &str) -> String {
+    child(slice, u32::try_from(hash(unit) % u64::from(over)).unwrap_or_default())
+}
+
+/// What the names of all child slices begin with.
+pub(crate) fn prefix(slice: &str) -> String {
+    match slice.strip_suffix(".slice") {
+        Some("-") | None => "spread".into(),
+        Some(stem) => format!("{stem}-spread"),
+    }
+}
+
+fn child(slice: &str, number: u32) -> String {
+    format!("{}{number}.slice", prefix(slice))
+}
+
+/// FNV-1a of 64 bits: short, without a seed, and good enough to spread names that count up.
+fn hash(text: &str) -> u64 {
+    const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0100_0000_01b3;
+    let mixed = text.bytes().fold(BASIS, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME));
+    // Its low bits alone follow those of the text's last bytes.
+    mixed ^ (mixed >> 32)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// Programs of other versions must find the same place: these may never change.
+    #[test]
+    fn a_units_place_is_the_same_for_ever() {
+        assert_eq!(place("jobs.slice", 50, "job-1.scope"), "jobs-spread37.slice");
+        assert_eq!(place("a-b.slice", 7, "x.scope"), "a-b-spread1.slice");
+        assert_eq!(place("-.slice", 1, "x.scope"), "spread0.slice");
+    }
+
+    #[test]
+    fn names_that_count_up_spread_evenly() {
+        for over in [7, 50, 64, 128] {
+            let mut held: BTreeMap<String, u32> = BTreeMap::new();
+            for number in 0..over * 100 {
+                *held.entry(place("jobs.slice", over, &format!("job-{number}.scope"))).or_default() += 1;
+            }
+            assert_eq!(held.len(), over as usize);
+            assert!(held.values().all(|count| (50..200).contains(count)), "{over}: {held:?}");
+        }
+    }
+
+    #[test]
+    fn the_number_that_is_chosen_is_near_the_square_root() {
+        let chosen = [0, 1, 4, 5, 100, 10_000, usize::MAX].map(near_root);
+        assert_eq!(chosen, [1, 1, 2, 2, 16, 128, 1024]);
+    }
+
+    #[test]
+    fn what_cannot_be_spread_is_refused() {
+        for (spread, slice) in [
+            (Spread::Over(0), Some("a.slice")),
+            (Spread::Over(10_001), Some("a.slice")),
+            (Spread::Over(5), None),
+            (Spread::Auto, None),
+            (Spread::Auto, Some(format!("{}.slice", "a".repeat(240)).as_str())),
+        ] {
+            assert!(spread.check(slice).is_err_and(|error| error.is_invalid_input()), "{spread:?} {slice:?}");
+        }
+        Spread::Over(10_000).check(Some("a.slice")).unwrap();
+        Spread::Over(1).check(Some("-.slice")).unwrap();
+    }
+}
