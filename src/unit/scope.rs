@@ -386,12 +386,17 @@ pub(crate) fn check_pid(pid: i64) -> Result<()> {
 /// Far more than any unit needs, and far less than a bus takes for a reason to end the connection.
 const MOST_BYTES: usize = 1 << 20;
 
-pub(super) fn check_properties(properties: &[Property]) -> Result<()> {
+pub(super) fn check_size(properties: &[Property]) -> Result<()> {
     let bytes: usize = properties.iter().map(|property| property.value().size()).sum();
     if bytes > MOST_BYTES {
         let reason = format!("together they have {bytes} bytes, and {MOST_BYTES} is the most");
         return Err(Error::invalid("properties", format!("{} of them", properties.len()), reason));
     }
+    Ok(())
+}
+
+pub(super) fn check_properties(properties: &[Property]) -> Result<()> {
+    check_size(properties)?;
     for property in properties {
         property.check()?;
         if matches!(property.name(), "PIDs" | "PIDFDs" | "Slice") {

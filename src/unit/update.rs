@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::list;
 use super::resource::{self, DevicePolicy, resource_setters};
+use super::scope::{check_policy, check_size};
 use super::{Property, Value};
 #[allow(unused_imports, reason = "the documentation links to it")]
 use crate::error::Error;
@@ -108,18 +109,21 @@ impl Update {
         self
     }
 
-    /// Refuses what could never be set, with [`Error::InvalidInput`]: a property of a wrong type, a value out of
-    /// its range. Does not block, sends nothing, and does not ask whether this systemd knows the properties. Every
-    /// call that sets an update does this first.
+    /// Refuses what could never be set, with [`Error::InvalidInput`]: a property of a wrong type, a value out of its
+    /// range, limits that are required and not verified. Does not block, sends nothing, and does not ask whether this
+    /// systemd knows the properties. Every call that sets an update does this first.
     ///
     /// ```
     /// use std::time::Duration;
     /// use unitwait::Update;
     ///
     /// assert!(Update::new().cpu_weight(0).check().is_err());
+    /// assert!(Update::new().verify(false).require_limits(true).check().is_err());
     /// assert!(Update::new().cpu_quota_period(Duration::from_secs(2)).check().is_err());
     /// ```
     pub fn check(&self) -> Result<()> {
+        check_policy(self.verify, self.require_limits)?;
+        check_size(&self.properties)?;
         self.properties.iter().try_for_each(Property::check)
     }
 }

@@ -62,6 +62,27 @@ fn a_watch_tells_each_state_once_and_goes_on_after_the_connection_was_lost() {
     assert_eq!(told(&mut watch), "a.scope failed/failed");
 }
 
+fn watch(world: &World, pattern: &str) -> unitwait::Watch {
+    world.manager.watch(&[pattern], LONG).expect("the manager answers")
+}
+
+/// What was told to one watch is no news to another only as long as somebody heard of all that came between.
+#[test]
+fn a_later_watch_is_told_of_a_change_that_comes_after_one_that_nobody_wanted_to_hear_of() {
+    let world = World::on_bus();
+    let (mut first, _other) = (watch(&world, "a*.scope"), watch(&world, "b*.scope"));
+    world.script.next("Subscribe");
+    world.script.send(changed("a.scope", "active", "running"));
+    assert_eq!(told(&mut first), "a.scope active/running");
+    drop(first);
+    world.round_trip();
+    world.script.send(changed("a.scope", "failed", "failed"));
+    world.round_trip();
+    let mut later = watch(&world, "a*.scope");
+    world.script.send(changed("a.scope", "active", "running"));
+    assert_eq!(told(&mut later), "a.scope active/running");
+}
+
 #[test]
 fn no_strangers_word_of_a_unit_is_believed() {
     let world = World::on_bus();

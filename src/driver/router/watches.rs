@@ -139,6 +139,8 @@ impl Watches {
         let (Some(active_state), Some(sub_state)) = (change.active_state, change.sub_state) else { return };
         let Some(unit) = systemd1::unit_at(path) else { return };
         if !self.watchers.values().any(|watcher| watcher.wants(&unit)) {
+            // A later watcher is to be told of what is a change to it.
+            self.told.remove(&unit);
             return;
         }
         let state = (active_state.clone(), sub_state.clone());
@@ -157,15 +159,15 @@ impl<R: ReplyTo> Router<R> {
 
     pub(crate) fn unwatch(&mut self, id: WatchId) {
         self.watches.watchers.remove(&id);
-        if self.watches.watchers.is_empty() {
-            self.watches.told.clear();
-        }
         self.listen_as_needed();
     }
 
     /// Listens to all units, and has systemd tell of them, only while somebody needs it: it makes PID 1 tell
     /// everybody of everything. The manager itself, as a direct peer, does so unasked.
     pub(super) fn listen_as_needed(&mut self) {
+        if self.watches.watchers.is_empty() {
+            self.watches.told.clear();
+        }
         let Link::Bus { owner } = &self.link else { return };
         let manager_is_there = owner.is_some();
         let all = self.watches.needs_all();
