@@ -122,14 +122,22 @@ static void a_ticket_rings_its_descriptor_and_answers_once(void) {
 static void a_ticket_that_is_waited_for_too_shortly_is_given_up(void) {
     unitwait_request *stop = unitwait_job_new(UNITWAIT_STOP, "ffi-late.scope", UNITWAIT_MODE_REPLACE);
     unitwait_ticket *ticket = NULL;
+    int descriptor;
     long long begun;
     control("stop");
     GOES_WELL(unitwait_submit(manager, stop, LONG_MS, &ticket, &error));
     begun = now_ms();
     FAILS(UNITWAIT_TIMEOUT, unitwait_ticket_wait(ticket, 20, NULL, NULL, &error));
     CHECK(now_ms() - begun < 20 + MARGIN_MS);
+    done(ticket);
+    /* The descriptor ends with the ticket, though its request is under way. */
+    GOES_WELL(unitwait_submit(manager, stop, LONG_MS, &ticket, &error));
+    descriptor = unitwait_ticket_descriptor(ticket);
+    CHECK(fcntl(descriptor, F_GETFD) >= 0);
+    done(ticket);
+    CHECK(fcntl(descriptor, F_GETFD) == -1);
     control("cont");
-    done(ticket), done(stop);
+    done(stop);
 }
 
 /* The child of a fork is refused at once, may free what it has, and opens its own; the parent is undisturbed. */
@@ -137,7 +145,10 @@ static void a_child_of_a_fork_is_refused_and_opens_its_own(void) {
     char name[64];
     pid_t pid = sleeper(), child;
     unitwait_active *active = created(manager, scope_name(name, sizeof name, "fork"), pid);
+    unitwait_request *job = unitwait_job_new(UNITWAIT_START, "ffi.slice", UNITWAIT_MODE_REPLACE);
+    unitwait_ticket *ticket = NULL;
     int status = 0;
+    GOES_WELL(unitwait_submit(manager, job, LONG_MS, &ticket, &error));
     child = fork();
     CHECK(child >= 0);
     if (child == 0) {
@@ -145,22 +156,35 @@ static void a_child_of_a_fork_is_refused_and_opens_its_own(void) {
         unitwait_value *state = NULL;
         FAILS(UNITWAIT_FORKED, unitwait_active_property(active, "ActiveState", LONG_MS, &state, &error));
         FAILS(UNITWAIT_FORKED, unitwait_active_stop(active, LONG_MS, NULL, &error));
+        FAILS(UNITWAIT_FORKED, unitwait_ticket_try_wait(ticket, NULL, NULL, &error));
+        FAILS(UNITWAIT_FORKED, unitwait_ticket_wait(ticket, -1, NULL, NULL, &error));
         own = system_manager();
         GOES_WELL(unitwait_property(own, name, "ActiveState", LONG_MS, &state, &error));
         CHECK(same(unitwait_value_as_string(state), "active"));
-        done(state), done(own), done(active), done(manager);
+        done(state), done(own), done(active), done(ticket), done(job), done(manager);
         all_is_given_back();
         leave();
     }
     CHECK(waitpid(child, &status, 0) == child && status == 0);
+    GOES_WELL(unitwait_ticket_wait(ticket, -1, NULL, NULL, &error));
     GOES_WELL(unitwait_active_stop(active, LONG_MS, NULL, &error));
     CHECK(!lives(pid));
-    done(active);
+    done(active), done(ticket), done(job);
+}
+
+static unitwait_request *shared;
+static unitwait_value *read_by_all;
+
+static void use_what_is_shared(void) {
+    unitwait_value *value = unitwait_value_u64(20);
+    CHECK(unitwait_request_property(shared, "TasksMax", value, false) == UNITWAIT_OK);
+    CHECK(same(unitwait_value_text(read_by_all), "20") && same(unitwait_value_type(read_by_all), "t"));
+    done(value);
 }
 
 static void *churn(void *until_raised) {
     volatile int *raised = (volatile int *)until_raised;
-    while (!__atomic_load_n(raised, __ATOMIC_RELAXED)) done(unitwait_value_u64(1));
+    while (!__atomic_load_n(raised, __ATOMIC_RELAXED)) use_what_is_shared();
     return NULL;
 }
 
@@ -168,19 +192,21 @@ static void *churn(void *until_raised) {
 static void a_child_of_a_fork_finds_no_lock_held(void) {
     pthread_t threads[4];
     int raised = 0, at, status = 0;
+    shared = unitwait_update_new(), read_by_all = unitwait_value_u64(20);
     for (at = 0; at < 4; at++) CHECK(pthread_create(&threads[at], NULL, churn, &raised) == 0);
     for (at = 0; at < 200; at++) {
         pid_t child = fork();
         CHECK(child >= 0);
         if (child == 0) {
             alarm(30);
-            done(unitwait_value_u64(2));
+            use_what_is_shared();
             leave();
         }
         CHECK(waitpid(child, &status, 0) == child && status == 0);
     }
     __atomic_store_n(&raised, 1, __ATOMIC_RELAXED);
     for (at = 0; at < 4; at++) CHECK(pthread_join(threads[at], NULL) == 0);
+    done(shared), done(read_by_all);
 }
 
 enum { THREADS = 64, ROUNDS = 3 };

@@ -87,6 +87,16 @@ static void what_was_refused_is_remembered_and_told_by_whatever_uses_it(void) {
     done(error), done(scope);
 }
 
+/* What is required must be looked at: the two say so of each other. */
+static void limits_can_be_required_only_where_they_are_verified(void) {
+    unitwait_request *update = unitwait_update_new();
+    SETS(unitwait_request_require_limits(update, true));
+    GOES_WELL(unitwait_request_check(update, &error));
+    SETS(unitwait_request_verify(update, false));
+    FAILS(UNITWAIT_INVALID_INPUT, unitwait_request_check(update, &error));
+    done(update);
+}
+
 static void nonsense_is_refused(void) {
     const char *texts[] = {"memory", NULL};
     unitwait_request *scope = NULL;
@@ -107,16 +117,21 @@ static void nonsense_is_refused(void) {
     EACH_BEGINS_ANEW(unitwait_request_device_policy(scope, 1000));
     EACH_BEGINS_ANEW(unitwait_request_property(scope, "CPUWeight", NULL, false));
     EACH_BEGINS_ANEW(unitwait_request_clear(scope, "DeviceAllow"));
+    EACH_BEGINS_ANEW(unitwait_request_cpu_weight(scope, 0));
+    EACH_BEGINS_ANEW(unitwait_request_memory_max(scope, 0));
+    EACH_BEGINS_ANEW(unitwait_request_allowed_cpus(scope, (const uint16_t *)texts, (size_t)1 << 40));
     /* These are right by themselves, and no scope can have them. */
     scope = unitwait_scope_new(NULL);
     FAILS(UNITWAIT_INVALID_INPUT, unitwait_request_check(scope, &error));
     done(scope), scope = unitwait_scope_new("not a name");
-    SETS(unitwait_request_pid(scope, -5));
+    REFUSES(unitwait_request_pid(scope, -5));
     FAILS(UNITWAIT_INVALID_INPUT, unitwait_request_check(scope, &error));
     done(scope), scope = unitwait_scope_new("job.scope");
-    SETS(unitwait_request_pid(scope, INT64_MAX));
+    REFUSES(unitwait_request_pid(scope, INT64_MAX));
     FAILS(UNITWAIT_INVALID_INPUT, unitwait_request_check(scope, &error));
     done(scope), scope = unitwait_job_new(7, "job.scope", UNITWAIT_MODE_FAIL);
+    FAILS(UNITWAIT_INVALID_INPUT, unitwait_request_check(scope, &error));
+    done(scope), scope = unitwait_job_new(UNITWAIT_STOP, "no name", UNITWAIT_MODE_FAIL);
     FAILS(UNITWAIT_INVALID_INPUT, unitwait_request_check(scope, &error));
     done(scope);
 }
@@ -165,6 +180,17 @@ static void a_value_keeps_its_type(void) {
             done(others[at]);
         }
     }
+    /* What nests deeper than any property could is refused where it is built: to look at it would take a stack. */
+    for (at = 0, item = unitwait_value_u64(1); item != NULL; at++) {
+        unitwait_value *outer = unitwait_value_variant(item);
+        done(item), item = outer;
+    }
+    CHECK(at > 8 && at < 64);
+    list = unitwait_value_array("s");
+    CHECK(unitwait_value_as_string(list) == NULL);
+    item = unitwait_value_string("x");
+    GOES_WELL(unitwait_value_append(list, item, &error));
+    done(list), done(item);
     CHECK(unitwait_value_string(NULL) == NULL && unitwait_value_path("\xff") == NULL);
     CHECK(unitwait_value_signature(NULL) == NULL && unitwait_value_array(NULL) == NULL);
     CHECK(unitwait_value_entry(NULL, NULL) == NULL && unitwait_value_variant(NULL) == NULL);
@@ -175,11 +201,11 @@ static void a_value_that_no_wire_carries_is_refused(void) {
     unitwait_request *scope = unitwait_scope_new("job.scope");
     unitwait_value *none = unitwait_value_struct(), *bad = unitwait_value_path("no/slash");
     SETS(unitwait_request_pid(scope, getpid()));
-    SETS(unitwait_request_property(scope, "Description", none, false));
+    REFUSES(unitwait_request_property(scope, "Description", none, false));
     FAILS(UNITWAIT_INVALID_INPUT, unitwait_request_check(scope, &error));
     done(scope), scope = unitwait_scope_new("job.scope");
     SETS(unitwait_request_pid(scope, getpid()));
-    SETS(unitwait_request_property(scope, "Description", bad, false));
+    REFUSES(unitwait_request_property(scope, "Description", bad, false));
     FAILS(UNITWAIT_INVALID_INPUT, unitwait_request_check(scope, &error));
     done(scope), done(none), done(bad);
 }
@@ -204,7 +230,9 @@ static void a_handle_that_is_none_is_told_and_touches_nothing(void) {
     freed = unitwait_free(scope);
     CHECK(freed == UNITWAIT_INVALID_INPUT);
     CHECK(unitwait_value_type((unitwait_value *)scope) == NULL && unitwait_value_length(NULL) == 0);
-    CHECK(unitwait_error_message(NULL) == NULL && unitwait_error_code(NULL) == UNITWAIT_INVALID_INPUT);
+    CHECK(same(unitwait_error_message(NULL), "no error") && unitwait_error_code(NULL) == UNITWAIT_INVALID_INPUT);
+    CHECK(same(unitwait_code_name(UNITWAIT_TIMEOUT), "timeout") && same(unitwait_code_name(-1), "unknown"));
+    CHECK(unitwait_error_job_result(NULL) == NULL && unitwait_watch_descriptor(NULL) == -1);
     CHECK(unitwait_error_dbus_name(NULL) == NULL && unitwait_error_errno(NULL) == 0);
     CHECK(unitwait_error_details(NULL) == NULL && unitwait_error_job(NULL) == 0);
     CHECK(unitwait_error_stage(NULL) == UNITWAIT_STAGE_NONE && unitwait_error_operation(NULL) == NULL);
@@ -250,6 +278,7 @@ static void a_program_of_another_header_and_a_wrong_address_are_refused_clearly(
 int main(void) {
     scopes_slices_and_updates_have_their_setters();
     what_was_refused_is_remembered_and_told_by_whatever_uses_it();
+    limits_can_be_required_only_where_they_are_verified();
     nonsense_is_refused();
     a_value_keeps_its_type();
     a_value_that_no_wire_carries_is_refused();

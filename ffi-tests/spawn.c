@@ -122,10 +122,14 @@ static void a_watch_tells_of_a_scopes_life(void) {
     unitwait_list *event = NULL;
     unitwait_active *active;
     int active_seen = 0, over = 0;
+    struct pollfd bell;
     FAILS(UNITWAIT_INVALID_INPUT, unitwait_watch_units(manager, none, 1, LONG_MS, &watch, &error));
     GOES_WELL(unitwait_watch_units(manager, patterns, 1, LONG_MS, &watch, &error));
     FAILS(UNITWAIT_TIMEOUT, unitwait_watch_next(watch, 10, &event, &error));
+    bell.fd = unitwait_watch_descriptor(watch), bell.events = POLLIN;
+    CHECK(poll(&bell, 1, 0) == 0);
     active = created(manager, scope_name(name, sizeof name, "watch"), pid);
+    CHECK(poll(&bell, 1, LONG_MS) == 1);
     GOES_WELL(unitwait_active_stop(active, LONG_MS, NULL, &error));
     while (!over) {
         GOES_WELL(unitwait_watch_next(watch, LONG_MS, &event, &error));

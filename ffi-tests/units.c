@@ -258,7 +258,7 @@ static void a_batch_has_one_outcome_for_each(void) {
     pid_t pids[COUNT];
     unitwait_request *requests[COUNT];
     unitwait_active *actives[COUNT];
-    unitwait_error *errors[COUNT];
+    unitwait_error *errors[COUNT], *whole = NULL;
     unitwait_code code;
     int at;
     for (at = 0; at < COUNT; at++) {
@@ -267,8 +267,8 @@ static void a_batch_has_one_outcome_for_each(void) {
                                : unitwait_scope_new(scope_name(names[at], sizeof names[at], "batch"));
         if (at != 7) unitwait_request_pid(requests[at], at == 11 ? 0x7ffffff0 : pids[at]);
     }
-    code = unitwait_create_scopes(manager, requests, COUNT, LONG_MS, actives, errors);
-    CHECK(code == UNITWAIT_INVALID_INPUT);
+    code = unitwait_create_scopes(manager, requests, COUNT, LONG_MS, actives, errors, &whole);
+    CHECK(code == UNITWAIT_INVALID_INPUT && whole == NULL);
     for (at = 0; at < COUNT; at++) {
         if (at == 7 || at == 11) {
             CHECK(actives[at] == NULL);
@@ -281,6 +281,134 @@ static void a_batch_has_one_outcome_for_each(void) {
         }
         done(requests[at]), reap(pids[at]);
     }
+    FAILS(UNITWAIT_INVALID_INPUT,
+          unitwait_create_scopes(manager, requests, SIZE_MAX, LONG_MS, actives, errors, &error));
+    FAILS(UNITWAIT_INVALID_INPUT, unitwait_create_scopes(NULL, requests, 1, LONG_MS, actives, errors, &error));
+    FAILS(UNITWAIT_INVALID_INPUT, unitwait_create_scopes(manager, NULL, 1, LONG_MS, NULL, NULL, &error));
+}
+
+static void reads(const char *unit, const char *property, const char *expected) {
+    unitwait_value *value = NULL;
+    GOES_WELL(unitwait_property(manager, unit, property, LONG_MS, &value, &error));
+    if (!same(unitwait_value_text(value), expected)) {
+        fprintf(stderr, "%s: %s is %s and not %s\n", unit, property, unitwait_value_text(value), expected);
+        exit(1);
+    }
+    done(value);
+}
+
+static int mentions(const char *unit, const char *property, const char *word) {
+    unitwait_value *value = NULL;
+    int found;
+    GOES_WELL(unitwait_property(manager, unit, property, LONG_MS, &value, &error));
+    found = strstr(unitwait_value_text(value), word) != NULL;
+    done(value);
+    return found;
+}
+
+/* systemd keeps what is set, whatever controllers there are: each setter is seen to set what it says, and that alone. */
+static void every_setter_sets_the_property_that_it_says(void) {
+    char name[64];
+    const uint16_t cpus[] = {0, 3}, nodes[] = {1};
+    const char *controllers[] = {"memory"}, *pages[] = {"man:unitwait(1)"};
+    pid_t pid = sleeper();
+    unitwait_request *of = unitwait_scope_new(scope_name(name, sizeof name, "setters"));
+    unitwait_request *update = unitwait_update_new();
+    unitwait_active *active = NULL;
+    unitwait_request_pid(of, pid);
+    unitwait_request_slice(of, "ffi.slice");
+    unitwait_request_memory_max(of, 64 << 20), unitwait_request_memory_high(of, 63 << 20);
+    unitwait_request_memory_low(of, 3 << 20), unitwait_request_memory_min(of, 2 << 20);
+    unitwait_request_memory_swap_max(of, 1 << 20), unitwait_request_tasks_max(of, 77);
+    unitwait_request_cpu_weight(of, 201), unitwait_request_io_weight(of, 301);
+    unitwait_request_cpu_quota(of, 500000), unitwait_request_cpu_quota_period(of, 50000);
+    unitwait_request_allowed_cpus(of, cpus, 2), unitwait_request_allowed_memory_nodes(of, nodes, 1);
+    unitwait_request_io_device_weight(of, "/dev/null", 101);
+    unitwait_request_io_read_bandwidth_max(of, "/dev/null", 1001);
+    unitwait_request_io_write_bandwidth_max(of, "/dev/null", 1002);
+    unitwait_request_io_read_iops_max(of, "/dev/null", 1003);
+    unitwait_request_io_write_iops_max(of, "/dev/null", 1004);
+    unitwait_request_io_device_latency_target(of, "/dev/null", 1005);
+    unitwait_request_device_policy(of, UNITWAIT_DEVICES_CLOSED);
+    unitwait_request_device_allow(of, "/dev/full", "rw");
+    unitwait_request_delegate_controllers(of, controllers, 1);
+    unitwait_request_collect_mode(of, "inactive-or-failed");
+    unitwait_request_timeout_stop(of, 4000000), unitwait_request_kill_mode(of, "mixed");
+    unitwait_request_description(of, "said"), unitwait_request_default_dependencies(of, false);
+    unitwait_request_dependency(of, UNITWAIT_AFTER, "ffi-after.target");
+    unitwait_request_dependency(of, UNITWAIT_BEFORE, "ffi-before.target");
+    unitwait_request_dependency(of, UNITWAIT_WANTS, "ffi-wants.target");
+    unitwait_request_dependency(of, UNITWAIT_PART_OF, "ffi-part.target");
+    unitwait_request_dependency(of, UNITWAIT_REQUIRES, "ffi.slice");
+    unitwait_request_dependency(of, UNITWAIT_BINDS_TO, "init.scope");
+    unitwait_request_property_strings(of, "Documentation", pages, 1);
+    GOES_WELL(unitwait_create(manager, of, LONG_MS, &active, &error));
+
+    reads(name, "Slice", "ffi.slice");
+    reads(name, "MemoryMax", "67108864"), reads(name, "MemoryHigh", "66060288");
+    reads(name, "MemoryLow", "3145728"), reads(name, "MemoryMin", "2097152");
+    reads(name, "MemorySwapMax", "1048576"), reads(name, "TasksMax", "77");
+    reads(name, "CPUWeight", "201"), reads(name, "IOWeight", "301");
+    reads(name, "CPUQuotaPerSecUSec", "500000"), reads(name, "CPUQuotaPeriodUSec", "50000");
+    CHECK(mentions(name, "AllowedCPUs", "09") && mentions(name, "AllowedMemoryNodes", "02"));
+    reads(name, "IODeviceWeight", "/dev/null 101");
+    reads(name, "IOReadBandwidthMax", "/dev/null 1001"), reads(name, "IOWriteBandwidthMax", "/dev/null 1002");
+    reads(name, "IOReadIOPSMax", "/dev/null 1003"), reads(name, "IOWriteIOPSMax", "/dev/null 1004");
+    reads(name, "IODeviceLatencyTargetUSec", "/dev/null 1005");
+    reads(name, "DevicePolicy", "closed"), reads(name, "DeviceAllow", "/dev/full rw");
+    reads(name, "DelegateControllers", "memory"), reads(name, "CollectMode", "inactive-or-failed");
+    reads(name, "TimeoutStopUSec", "4000000"), reads(name, "KillMode", "mixed");
+    reads(name, "Description", "said"), reads(name, "DefaultDependencies", "no");
+    CHECK(mentions(name, "After", "ffi-after.target") && mentions(name, "Before", "ffi-before.target"));
+    CHECK(mentions(name, "Wants", "ffi-wants.target") && mentions(name, "PartOf", "ffi-part.target"));
+    CHECK(mentions(name, "Requires", "ffi.slice") && mentions(name, "BindsTo", "init.scope"));
+    reads(name, "Documentation", "man:unitwait(1)");
+
+    unitwait_request_cpu_idle(update), unitwait_request_property_bool(update, "MemoryAccounting", false);
+    unitwait_request_property_u64(update, "IOWeight", 302), unitwait_request_clear(update, "DeviceAllow");
+    GOES_WELL(unitwait_active_set(active, update, LONG_MS, NULL, NULL, &error));
+    reads(name, "CPUWeight", "0"), reads(name, "MemoryAccounting", "no"), reads(name, "IOWeight", "302");
+    reads(name, "DeviceAllow", "");
+
+    /* Of a slice that came up by itself, persistence is seen in where systemd keeps what is set. */
+    GOES_WELL(unitwait_start_unit(manager, "ffi-setters.slice", LONG_MS, NULL, &error));
+    done(update), update = unitwait_update_new();
+    unitwait_request_tasks_max(update, 5), unitwait_request_persistent(update, true);
+    GOES_WELL(unitwait_set_unit(manager, "ffi-setters.slice", update, LONG_MS, NULL, NULL, &error));
+    CHECK(access("/etc/systemd/system.control/ffi-setters.slice.d/50-TasksMax.conf", F_OK) == 0);
+    GOES_WELL(unitwait_stop_unit(manager, "ffi-setters.slice", LONG_MS, NULL, &error));
+    GOES_WELL(unitwait_active_stop(active, LONG_MS, NULL, &error));
+    done(update), done(of), done(active), reap(pid);
+}
+
+static void a_name_that_is_taken_is_replaced_and_a_unit_restarted_as_it_is_asked(void) {
+    char name[64], before[40], after[40];
+    pid_t first = sleeper(), second = sleeper();
+    unitwait_active *old = created(manager, scope_name(name, sizeof name, "replace"), first), *anew = NULL;
+    unitwait_request *of = unitwait_scope_new(name);
+    unitwait_request *restart = unitwait_job_new(UNITWAIT_RESTART, "ffi-again.slice", UNITWAIT_MODE_FAIL);
+    unitwait_ticket *ticket = NULL;
+    unitwait_value *run = NULL;
+    unitwait_request_pid(of, second);
+    unitwait_request_on_exists(of, UNITWAIT_EXISTS_REPLACE);
+    GOES_WELL(unitwait_create(manager, of, LONG_MS, &anew, &error));
+    CHECK(unitwait_active_outcome(anew) == UNITWAIT_REPLACED && !lives(first) && is_in(second, name));
+    FAILS(UNITWAIT_SUPERSEDED, unitwait_active_stop(old, LONG_MS, NULL, &error));
+    FAILS(UNITWAIT_DBUS, unitwait_active_kill(anew, UNITWAIT_KILL_MAIN, SIGWINCH, LONG_MS, &error));
+    GOES_WELL(unitwait_active_stop(anew, LONG_MS, NULL, &error));
+
+    GOES_WELL(unitwait_start_unit(manager, "ffi-again.slice", LONG_MS, NULL, &error));
+    GOES_WELL(unitwait_property(manager, "ffi-again.slice", "InvocationID", LONG_MS, &run, &error));
+    snprintf(before, sizeof before, "%s", unitwait_value_text(run));
+    done(run);
+    GOES_WELL(unitwait_submit(manager, restart, LONG_MS, &ticket, &error));
+    GOES_WELL(unitwait_ticket_wait(ticket, -1, NULL, NULL, &error));
+    GOES_WELL(unitwait_property(manager, "ffi-again.slice", "InvocationID", LONG_MS, &run, &error));
+    snprintf(after, sizeof after, "%s", unitwait_value_text(run));
+    CHECK(strlen(before) == 32 && strcmp(before, after) != 0);
+    GOES_WELL(unitwait_stop_unit(manager, "ffi-again.slice", LONG_MS, NULL, &error));
+    done(run), done(ticket), done(restart), done(of), done(old), done(anew);
+    reap(first), reap(second);
 }
 
 int main(void) {
@@ -293,6 +421,8 @@ int main(void) {
     a_slice_that_is_spread_is_listed_with_all_that_is_in_it();
     units_are_started_restarted_and_reset_by_their_names();
     a_batch_has_one_outcome_for_each();
+    every_setter_sets_the_property_that_it_says();
+    a_name_that_is_taken_is_replaced_and_a_unit_restarted_as_it_is_asked();
     done(manager);
     manager = manager_at(UNITWAIT_PRIVATE_SOCKET);
     a_scope_is_created_read_and_stopped();

@@ -10,7 +10,7 @@ use super::handle::{Handle, Shared, find, give, known};
 use super::list::{List, unitwait_list};
 use super::pass::{Many, Out, Text, c_text, deadline, microseconds};
 use super::request::{unitwait_request, update};
-use super::units::whom;
+use super::units::whom_of;
 use super::value::{Held, unitwait_value};
 use crate::deadline::Deadline;
 use crate::driver::Outcome;
@@ -128,14 +128,14 @@ pub(super) fn finished(job: &FinishedJob) -> unitwait_finished {
 }
 
 /// How a run ended.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 #[repr(C)]
 pub enum unitwait_ending {
-    /// Its processes ended.
+    /// Its processes ended, by themselves or by signals of which systemd was not the sender.
     UNITWAIT_ENDED_EXITED = 0,
-    /// Its process was killed by a signal.
+    /// Its process was killed by a signal; told of spawned children alone.
     UNITWAIT_ENDED_KILLED = 1,
-    /// It was stopped by request.
+    /// It was stopped by request, and a wait was there to see it.
     UNITWAIT_ENDED_STOPPED = 2,
     /// It was killed for want of memory.
     UNITWAIT_ENDED_OOM_KILLED = 3,
@@ -144,12 +144,11 @@ pub enum unitwait_ending {
     /// It failed.
     UNITWAIT_ENDED_FAILED = 5,
     /// It is over, and nobody knows how.
-    #[default]
     UNITWAIT_ENDED_UNKNOWN = 6,
 }
 
 /// The end of a run.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 #[repr(C)]
 pub struct unitwait_ended {
     /// How it came about.
@@ -160,6 +159,16 @@ pub struct unitwait_ended {
     pub status: c_int,
     /// systemd's own word for the result ("success", "oom-kill", …), empty where it has none.
     pub result: [c_char; 32],
+}
+
+impl unitwait_ended {
+    /// Before anything is known.
+    pub(super) const NOTHING: unitwait_ended = unitwait_ended {
+        ending: unitwait_ending::UNITWAIT_ENDED_UNKNOWN,
+        signal: 0,
+        status: -1,
+        result: [0; 32],
+    };
 }
 
 pub(super) fn ended(end: &Ended) -> unitwait_ended {
@@ -288,7 +297,7 @@ pub extern "C" fn unitwait_active_left_out(active: *const unitwait_active) -> *m
     quiet(ptr::null_mut(), || Some(give(List::of_names(each!(known(active)?.active, of => of.left_out())))))
 }
 
-/// Stops this run, and waits until its processes are gone; `finished` may be NULL. Blocks until then, or for the
+/// Stops this run, and waits until its processes are gone; what the job was goes to `job`, which may be NULL. Blocks until then, or for the
 /// timeout, after which the stop goes on.
 #[unsafe(no_mangle)]
 pub extern "C" fn unitwait_active_stop(
@@ -310,13 +319,13 @@ pub extern "C" fn unitwait_active_stop(
 #[unsafe(no_mangle)]
 pub extern "C" fn unitwait_active_kill(
     active: *const unitwait_active,
-    whom_to: c_int,
+    whom: c_int,
     signal: c_int,
     timeout_ms: i64,
     error: Out<*mut unitwait_error>,
 ) -> unitwait_code {
     on_run(active, timeout_ms, error, |active, by| {
-        let whom = whom(whom_to)?;
+        let whom = whom_of(whom)?;
         Ok(each!(*active, of => of.kill(whom, signal, by))?)
     })
 }
@@ -465,6 +474,10 @@ pub extern "C" fn unitwait_active_processes(
 }
 
 /// Waits for the end of the run; how it ended goes to `end`, which may be NULL. Blocks until then, or for the timeout.
+///
+/// systemd learns no exit status of a scope's processes, and forgets most of the rest with the run: a wait that is there
+/// when the end comes can tell a stop from an end by itself, one that comes later is told UNITWAIT_ENDED_UNKNOWN. Signals
+/// and statuses are told of children that were spawned here, by unitwait_child_wait_all().
 #[unsafe(no_mangle)]
 pub extern "C" fn unitwait_active_wait(
     active: *const unitwait_active,
@@ -472,7 +485,7 @@ pub extern "C" fn unitwait_active_wait(
     end: Out<unitwait_ended>,
     error: Out<*mut unitwait_error>,
 ) -> unitwait_code {
-    end.put(unitwait_ended::default());
+    end.put(unitwait_ended::NOTHING);
     answer(error, || {
         let (standing, by) = (find(active)?, deadline(timeout_ms)?);
         end.put(ended(&each!(standing.active, of => of.wait(by))?));

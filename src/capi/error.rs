@@ -134,6 +134,7 @@ pub(super) struct Failure {
     operation: Option<CString>,
     stage: unitwait_stage,
     job: u32,
+    job_result: Option<CString>,
     errno: c_int,
     details: Option<List>,
 }
@@ -148,6 +149,7 @@ impl Failure {
             operation: None,
             stage: unitwait_stage::UNITWAIT_STAGE_NONE,
             job: 0,
+            job_result: None,
             errno: 0,
             details: None,
         }
@@ -182,6 +184,10 @@ impl From<Error> for Failure {
             operation: text(error.asked().map(|asked| asked.operation.as_str())),
             stage: error.stage().map_or(unitwait_stage::UNITWAIT_STAGE_NONE, stage),
             job: error.job().map_or(0, crate::job::JobId::get),
+            job_result: match &error {
+                Error::JobFailed { result, .. } => Some(c_text(result.as_str())),
+                _ => None,
+            },
             errno: match &error {
                 Error::System { source, .. } | Error::Exec { source, .. } => {
                     source.raw_os_error().unwrap_or_default()
@@ -262,11 +268,51 @@ pub extern "C" fn unitwait_error_code(error: *const unitwait_error) -> unitwait_
     quiet(UNITWAIT_INVALID_INPUT, || Some(known(error)?.code))
 }
 
-/// One line for people: what was asked, how far it came, why it failed and what can be done. NULL where it is no
-/// error's handle. The error's own; does not block.
+/// One line for people: what was asked, how far it came, why it failed and what can be done. Never NULL: where it is no
+/// error's handle it says so. The error's own; does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn unitwait_error_message(error: *const unitwait_error) -> *const c_char {
-    text_of(error, |failure| Some(&failure.message))
+    let message = text_of(error, |failure| Some(&failure.message));
+    if message.is_null() { c"no error".as_ptr() } else { message }
+}
+
+/// The name of a code of enum unitwait_code ("timeout", "unit-exists", …), for logs; never NULL, and as long-lived as the
+/// program. Does not block.
+#[unsafe(no_mangle)]
+pub extern "C" fn unitwait_code_name(code: c_int) -> *const c_char {
+    const NAMES: [(unitwait_code, &CStr); 29] = [
+        (UNITWAIT_OK, c"ok"),
+        (UNITWAIT_INVALID_INPUT, c"invalid-input"),
+        (UNITWAIT_CONNECT, c"connect"),
+        (UNITWAIT_ACCESS_DENIED, c"access-denied"),
+        (UNITWAIT_UNIT_EXISTS, c"unit-exists"),
+        (UNITWAIT_NO_SUCH_UNIT, c"no-such-unit"),
+        (UNITWAIT_SUPERSEDED, c"superseded"),
+        (UNITWAIT_NO_SUCH_PROCESS, c"no-such-process"),
+        (UNITWAIT_UNKNOWN_PROPERTY, c"unknown-property"),
+        (UNITWAIT_NO_SUCH_JOB, c"no-such-job"),
+        (UNITWAIT_JOB_FAILED, c"job-failed"),
+        (UNITWAIT_TIMEOUT, c"timeout"),
+        (UNITWAIT_DISCONNECTED, c"disconnected"),
+        (UNITWAIT_MISPLACED, c"misplaced"),
+        (UNITWAIT_CONDITION_UNMET, c"condition-unmet"),
+        (UNITWAIT_LIMIT, c"limit"),
+        (UNITWAIT_NOT_DELEGATED, c"not-delegated"),
+        (UNITWAIT_NO_SUCH_CONTROL_GROUP, c"no-such-control-group"),
+        (UNITWAIT_UNSUPPORTED, c"unsupported"),
+        (UNITWAIT_WOULD_KILL, c"would-kill"),
+        (UNITWAIT_EXEC, c"exec"),
+        (UNITWAIT_FORKED, c"forked"),
+        (UNITWAIT_CLOSED, c"closed"),
+        (UNITWAIT_SYSTEM, c"system"),
+        (UNITWAIT_DBUS, c"dbus"),
+        (UNITWAIT_PROTOCOL, c"protocol"),
+        (UNITWAIT_ABI_MISMATCH, c"abi-mismatch"),
+        (UNITWAIT_INTERNAL, c"internal"),
+        (UNITWAIT_PENDING, c"pending"),
+    ];
+    let known = NAMES.iter().find(|(known, _)| *known as c_int == code);
+    known.map_or(c"unknown", |(_, name)| name).as_ptr()
 }
 
 /// The name of the D-Bus error behind it, NULL where there is none. The error's own; does not block.
@@ -299,6 +345,13 @@ pub extern "C" fn unitwait_error_job(error: *const unitwait_error) -> u32 {
     quiet(0, || Some(known(error)?.job))
 }
 
+/// How the job ended, in systemd's word ("failed", "timeout", "canceled", …), for UNITWAIT_JOB_FAILED; NULL for other
+/// errors. The error's own; does not block.
+#[unsafe(no_mangle)]
+pub extern "C" fn unitwait_error_job_result(error: *const unitwait_error) -> *const c_char {
+    text_of(error, |failure| failure.job_result.as_ref())
+}
+
 /// The operating system's number for it (as errno has them), 0 where there is none. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn unitwait_error_errno(error: *const unitwait_error) -> c_int {
@@ -314,7 +367,7 @@ pub extern "C" fn unitwait_error_details(error: *const unitwait_error) -> *mut u
 }
 
 /// Gives any handle of this library back. NULL is nothing to do. What is under way over a handle goes on: a ticket's
-/// request, a child's process and a unit stay as they are. Blocks for half a second at the most, where the last handle
+/// request, a child's process and a unit stay as they are. Blocks for little more than a second at the most, where the last handle
 /// of a manager goes and its thread with it. Every thread may call it, in a child of a fork as well.
 ///
 /// UNITWAIT_INVALID_INPUT where it was freed already or is none of this library's: nothing is touched then.

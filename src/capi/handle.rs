@@ -3,6 +3,7 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ffi::c_void;
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -40,11 +41,17 @@ impl<T> Shared<T> {
 /// Puts an object into the table; the key is the caller's.
 pub(super) fn give<H: Handle>(object: H::Object) -> *mut H {
     static NEXT: AtomicUsize = AtomicUsize::new(1);
-    // No address of a process has the highest bit set, so none is taken for a key.
-    let key = NEXT.fetch_add(1, Ordering::Relaxed) | !(usize::MAX >> 1);
     let object: Arc<dyn Any + Send + Sync> = Arc::new(object);
-    TABLE.with(|table| table.insert(key, object));
-    ptr::without_provenance_mut(key)
+    TABLE.with(|table| {
+        loop {
+            // Where addresses have 64 bits, none of a process's has the highest set, and none is taken for a key.
+            let key = NEXT.fetch_add(1, Ordering::Relaxed) | !(usize::MAX >> 1);
+            if let Entry::Vacant(place) = table.entry(key) {
+                place.insert(object);
+                return ptr::without_provenance_mut(key);
+            }
+        }
+    })
 }
 
 /// What is behind a handle. It stays while it is in use, whoever frees the handle meanwhile.

@@ -96,8 +96,10 @@ pub extern "C" fn unitwait_set_log(
             return Err(Failure::new(unitwait_code::UNITWAIT_UNSUPPORTED, message));
         }
         let data = data.expose_provenance();
-        LISTENER.with(|listener| *listener = callback.map(|callback| Listener { callback, data }));
-        log::set_max_level(if callback.is_some() { level } else { LevelFilter::Off });
+        LISTENER.with(|listener| {
+            *listener = callback.map(|callback| Listener { callback, data });
+            log::set_max_level(if callback.is_some() { level } else { LevelFilter::Off });
+        });
         Ok(())
     })
 }

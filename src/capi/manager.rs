@@ -211,7 +211,7 @@ pub extern "C" fn unitwait_manager_controllers(manager: *const unitwait_manager)
 }
 
 /// What a manager's driver has done so far.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 #[repr(C)]
 pub struct unitwait_stats {
     /// Requests that wait in line for room among the calls in flight.
@@ -248,9 +248,11 @@ pub extern "C" fn unitwait_manager_stats(
     error: Out<*mut unitwait_error>,
 ) -> unitwait_code {
     let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    stats.put(unitwait_stats::default());
     answer(error, || {
+        stats.needed("stats")?;
         let read = find(manager)?.manager.stats()?;
-        stats.needed("stats")?.put(unitwait_stats {
+        stats.put(unitwait_stats {
             queued: number(read.queued),
             in_flight: number(read.in_flight),
             window: number(read.window),

@@ -46,7 +46,7 @@ impl Text {
 pub struct Many<T>(*const T);
 
 impl<T> Many<T> {
-    /// The things; NULL is none, and no number goes with it but 0.
+    /// The things; NULL is none, and no number goes with it but 0. A number that can only be a mistake is not believed.
     pub(super) fn get<'a>(self, length: usize, what: &'static str) -> Result<&'a [T], Failure> {
         if length == 0 {
             return Ok(&[]);
@@ -54,13 +54,32 @@ impl<T> Many<T> {
         if self.0.is_null() {
             return Err(Failure::invalid(what, "NULL", &format!("there are to be {length}")));
         }
-        if length > isize::MAX as usize / size_of::<T>().max(1) || !self.0.is_aligned() {
-            return Err(Failure::invalid(what, &length.to_string(), "no memory holds so many, or not there"));
+        check_length(length, what)?;
+        if !self.0.is_aligned() {
+            return Err(Failure::invalid(
+                what,
+                &format!("{:p}", self.0),
+                "nothing of that type can be there",
+            ));
         }
-        // SAFETY: it is not NULL, aligned and no longer than memory can be; the header says that so many are there, and
-        // stay as they are during the call.
+        // SAFETY: it is not NULL, aligned and of a sane length; the header says that so many are there, and stay as they
+        // are during the call.
         Ok(unsafe { slice::from_raw_parts(self.0, length) })
     }
+}
+
+/// The most that an array may have.
+pub const UNITWAIT_MOST: usize = 65536;
+
+pub(super) fn check_length(length: usize, what: &'static str) -> Result<(), Failure> {
+    if length <= UNITWAIT_MOST {
+        return Ok(());
+    }
+    Err(Failure::invalid(
+        what,
+        &length.to_string(),
+        &format!("{UNITWAIT_MOST} is the most that an array may have"),
+    ))
 }
 
 /// Texts that C gave.
@@ -110,11 +129,13 @@ impl<T> Out<T> {
     }
 }
 
-/// Milliseconds, -1 for the manager's default.
+/// A timeout that is the manager's default.
+pub const UNITWAIT_DEFAULT_TIMEOUT: i64 = -1;
+
 pub(super) fn deadline(timeout_ms: i64) -> Result<Deadline, Failure> {
     match u64::try_from(timeout_ms) {
         Ok(milliseconds) => Ok(Duration::from_millis(milliseconds).into()),
-        Err(_) if timeout_ms == -1 => Ok(Deadline::Default),
+        Err(_) if timeout_ms == UNITWAIT_DEFAULT_TIMEOUT => Ok(Deadline::Default),
         Err(_) => Err(Failure::invalid(
             "timeout",
             &timeout_ms.to_string(),

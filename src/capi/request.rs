@@ -9,7 +9,7 @@ use super::pass::{Many, Numbered, Out, Text, one_of, texts, time};
 use super::value::unitwait_value;
 use crate::job::JobMode;
 use crate::manager::UnitJob;
-use crate::unit::{OnExists, Property, Scope, Slice, Spread, Update, Value};
+use crate::unit::{OnExists, Property, Scope, Slice, Spread, Update, Value, check_pid};
 
 /// What is to be asked for. Owned by the caller; it may be used any number of times.
 ///
@@ -45,6 +45,20 @@ impl Asks {
             Asks::Update(_) => "an update",
             Asks::Job(_) => "a job",
         }
+    }
+
+    /// What was said last: it is refused by the setter that says it.
+    fn last_is_sound(&self) -> Result<(), Failure> {
+        let properties = match self {
+            Asks::Scope(scope) => {
+                scope.pids.last().map_or(Ok(()), |pid| check_pid(*pid))?;
+                &scope.properties
+            }
+            Asks::Slice(slice) => &slice.properties,
+            Asks::Update(update) => &update.properties,
+            Asks::Job(_) => return Ok(()),
+        };
+        Ok(properties.last().map_or(Ok(()), Property::check)?)
     }
 
     pub fn wrong(&self, needed: &str) -> Failure {
@@ -84,7 +98,8 @@ pub(super) fn change(
         find(request)?.with(|draft| {
             let taken =
                 Err(Failure::new(unitwait_code::UNITWAIT_INTERNAL, "a setter of this request panicked"));
-            draft.asks = std::mem::replace(&mut draft.asks, taken).and_then(setter);
+            let asks = std::mem::replace(&mut draft.asks, taken);
+            draft.asks = asks.and_then(setter).and_then(|asks| asks.last_is_sound().map(|()| asks));
             draft.asks.as_ref().map(drop).map_err(Clone::clone)
         })
     })
@@ -185,7 +200,7 @@ pub extern "C" fn unitwait_request_check(
             Asks::Scope(scope) => scope.check()?,
             Asks::Slice(slice) => slice.check()?,
             Asks::Update(update) => update.check()?,
-            Asks::Job(_) => {}
+            Asks::Job(job) => job.check()?,
         }
         Ok(())
     })

@@ -238,6 +238,7 @@ pub extern "C" fn unitwait_command_descriptor(
             place.ok_or_else(|| Failure::invalid("descriptor", &which.to_string(), "it is 0, 1 or 2"))?;
         *place = match descriptor {
             -1 => Descriptor::Null,
+            ..-1 => return Err(Failure::invalid("descriptor", &descriptor.to_string(), "it counts from 0")),
             fd => Descriptor::Given(sys::duplicate(fd).map_err(duplicating)?),
         };
         Ok(())
@@ -248,7 +249,8 @@ pub extern "C" fn unitwait_command_descriptor(
 /// inside. UNITWAIT_EXEC where it cannot be executed.
 ///
 /// Blocks until it executes, or for the timeout; nothing of it has run where this fails, and its process is gone. It is
-/// a child of the calling process: SIGCHLD must not be ignored.
+/// a child of the calling process: SIGCHLD must not be ignored, and no other part of the program may collect it, as a
+/// loop over waitpid(-1, …) would.
 #[unsafe(no_mangle)]
 pub extern "C" fn unitwait_spawn(
     manager: *const unitwait_manager,
@@ -329,7 +331,7 @@ fn collect(
     error: Out<*mut unitwait_error>,
     wait: impl FnOnce(&ScopedChild) -> Result<ExitStatus, Failure>,
 ) -> unitwait_code {
-    status.put(0);
+    status.put(-1);
     answer(error, || {
         status.put(wait(&*find(child)?)?.into_raw());
         Ok(())
@@ -345,7 +347,7 @@ pub extern "C" fn unitwait_child_wait_all(
     end: Out<unitwait_ended>,
     error: Out<*mut unitwait_error>,
 ) -> unitwait_code {
-    end.put(unitwait_ended::default());
+    end.put(unitwait_ended::NOTHING);
     answer(error, || {
         end.put(ended(&find(child)?.wait_all(deadline(timeout_ms)?)?));
         Ok(())

@@ -65,6 +65,14 @@ impl AnyTicket {
         }
     }
 
+    fn check_process(&self) -> Result<()> {
+        match self {
+            AnyTicket::Scope(ticket) => ticket.check_process(),
+            AnyTicket::Slice(ticket) => ticket.check_process(),
+            AnyTicket::Job(ticket) => ticket.check_process(),
+        }
+    }
+
     fn stage(&self) -> Stage {
         match self {
             AnyTicket::Scope(ticket) => ticket.stage(),
@@ -84,7 +92,8 @@ impl Answer {
 }
 
 fn taken() -> Failure {
-    Error::Closed { reason: "the ticket's answer was taken, or another thread waits for it".into() }.into()
+    let message = "the ticket's answer was taken already, or another thread waits for it (it is given once)";
+    Failure::new(unitwait_code::UNITWAIT_CLOSED, message)
 }
 
 /// Hands a scope, a slice or a job over, and gives its ticket at once. The timeout is the request's own. Blocks only
@@ -116,7 +125,8 @@ pub extern "C" fn unitwait_submit(
 }
 
 /// A descriptor that poll(2) finds readable once the answer is there, for an event loop; -1 where it is no ticket's
-/// handle. The ticket's own: it is not to be read or closed, and ends when the ticket is freed. Does not block.
+/// handle. The ticket's own: it is not to be read or closed, stays readable until the ticket is freed, and ends then, so
+/// take it out of an epoll set before. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn unitwait_ticket_descriptor(ticket: *const unitwait_ticket) -> c_int {
     quiet(-1, || Some(known(ticket)?.bell.as_fd().as_raw_fd()))
@@ -146,7 +156,10 @@ pub extern "C" fn unitwait_ticket_wait(
     job.put(unitwait_finished::default());
     answer(error, || {
         let (pending, by) = (find(ticket)?, deadline(timeout_ms)?);
-        let ticket = pending.ticket.with(Option::take).ok_or_else(taken)?;
+        let ticket = pending.ticket.with(|ticket| {
+            ticket.as_ref().ok_or_else(taken)?.check_process()?;
+            ticket.take().ok_or_else(taken)
+        })?;
         ticket.wait(by)?.hand_over(&active, &job);
         Ok(())
     })
@@ -165,7 +178,9 @@ pub extern "C" fn unitwait_ticket_try_wait(
     answer(error, || {
         let pending = find(ticket)?;
         let answer = pending.ticket.with(|ticket| {
-            let answer = ticket.as_ref().ok_or_else(taken)?.try_wait();
+            let waiting = ticket.as_ref().ok_or_else(taken)?;
+            waiting.check_process()?;
+            let answer = waiting.try_wait();
             // What is left of it is let go of out of the lock.
             Ok::<_, Failure>(answer.map(|answer| (answer, ticket.take())))
         })?;

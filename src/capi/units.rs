@@ -8,7 +8,7 @@ use super::error::{Failure, answer, unitwait_code, unitwait_error};
 use super::handle::{find, give};
 use super::list::{List, unitwait_list};
 use super::manager::unitwait_manager;
-use super::pass::{Many, Numbered, Out, Text, deadline, one_of, texts};
+use super::pass::{Many, Numbered, Out, Text, check_length, deadline, one_of, texts};
 use super::request::{Asks, asks, scope, unitwait_request, update};
 use super::value::{Held, unitwait_value};
 use crate::deadline::Deadline;
@@ -45,8 +45,9 @@ pub extern "C" fn unitwait_create(
 }
 
 /// Creates scopes, all of them under way at once, and waits for them: one outcome for each. Into each place of `actives`
-/// and of `errors`, arrays of so many, comes a handle or NULL; either array may be NULL. UNITWAIT_OK where all came up,
-/// else the code of the first that did not.
+/// and of `errors`, arrays of as many as there are requests, comes a handle or NULL; either array may be NULL.
+/// UNITWAIT_OK where all came up, else the code of the first that did not. `error` is for what refuses the call as a
+/// whole: no manager, no timeout, too many requests.
 ///
 /// Blocks until the last outcome is there, or for the timeout, which is one for all. Requests that are no scopes are
 /// refused by themselves.
@@ -58,8 +59,11 @@ pub extern "C" fn unitwait_create_scopes(
     timeout_ms: i64,
     actives: Out<*mut unitwait_active>,
     errors: Out<*mut unitwait_error>,
+    error: Out<*mut unitwait_error>,
 ) -> unitwait_code {
-    answer(Out::nowhere(), || {
+    let mut first = unitwait_code::UNITWAIT_OK;
+    let whole = answer(error, || {
+        check_length(length, "requests")?;
         for at in 0..length {
             actives.at(at).put(ptr::null_mut());
             errors.at(at).put(ptr::null_mut());
@@ -69,24 +73,20 @@ pub extern "C" fn unitwait_create_scopes(
         let asked: Vec<std::result::Result<Scope, Failure>> = asked.collect();
         let sound = asked.iter().filter_map(|scope| scope.as_ref().ok());
         let mut created = opened.manager.create_scopes(sound, deadline).into_iter();
-        let mut first = Ok(());
-        for (at, scope) in asked.iter().enumerate() {
-            let outcome = match scope {
-                Ok(_) => created.next().unwrap_or(Err(crate::driver::closed())).map_err(Failure::from),
-                Err(refused) => Err(refused.clone()),
-            };
-            match outcome {
-                Ok(active) => Active::Scope(active).hand_over(&actives.at(at)),
-                Err(failure) => {
-                    first = first.and(Err(failure.clone()));
-                    if errors.is_wanted() {
-                        errors.at(at).put(give(failure));
-                    }
-                }
+        for (at, scope) in asked.into_iter().enumerate() {
+            let outcome = scope
+                .and_then(|_| created.next().unwrap_or(Err(crate::driver::closed())).map_err(Failure::from));
+            let code = answer(errors.at(at), || {
+                Active::Scope(outcome?).hand_over(&actives.at(at));
+                Ok(())
+            });
+            if first == unitwait_code::UNITWAIT_OK {
+                first = code;
             }
         }
-        first
-    })
+        Ok(())
+    });
+    if whole == unitwait_code::UNITWAIT_OK { first } else { whole }
 }
 
 /// A handle to a scope or slice that is there: another process's, or one's own after a restart. Blocks until systemd has
@@ -178,7 +178,7 @@ pub enum unitwait_whom {
     UNITWAIT_KILL_CONTROL = 2,
 }
 
-pub(super) fn whom(number: c_int) -> std::result::Result<KillWhom, Failure> {
+pub(super) fn whom_of(number: c_int) -> std::result::Result<KillWhom, Failure> {
     use unitwait_whom::*;
     const WHOM: [Numbered<KillWhom>; 3] = [
         (UNITWAIT_KILL_ALL as c_int, KillWhom::All),
@@ -194,13 +194,13 @@ pub(super) fn whom(number: c_int) -> std::result::Result<KillWhom, Failure> {
 pub extern "C" fn unitwait_kill_unit(
     manager: *const unitwait_manager,
     unit: Text,
-    whom_to: c_int,
+    whom: c_int,
     signal: c_int,
     timeout_ms: i64,
     error: Out<*mut unitwait_error>,
 ) -> unitwait_code {
     on_unit(manager, unit, timeout_ms, error, |manager, unit, by| {
-        Ok(manager.kill_unit(unit, whom(whom_to)?, signal, by)?)
+        Ok(manager.kill_unit(unit, whom_of(whom)?, signal, by)?)
     })
 }
 
@@ -250,7 +250,7 @@ fn on_unit(
     })
 }
 
-/// Changes a living unit by an update. The limits that the kernel does not hold go to `gaps`, as
+/// Changes a living unit by an update (a slice that is not there, as systemd has it, gets what is set when it comes up). The limits that the kernel does not hold go to `gaps`, as
 /// unitwait_active_limit_gaps() lists them, and the optional properties that systemd does not know to `left_out`; each
 /// may be NULL. Blocks until the kernel was looked at, or for the timeout.
 #[unsafe(no_mangle)]

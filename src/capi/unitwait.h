@@ -15,8 +15,14 @@
  * caller's threads. Calls need some 32 KiB of stack.
  *
  * Blocking: no function blocks unless its text says until when, and none for ever. A timeout is in milliseconds; -1 is
- * the manager's default (30 seconds unless it was opened otherwise), 0 has passed already, other negative numbers are
- * refused.
+ * UNITWAIT_DEFAULT_TIMEOUT, the manager's own (30 seconds unless it was opened otherwise); 0 has passed already, so that
+ * only what is there at once is given; other negative numbers are refused.
+ *
+ * Handles are keys, not addresses: a leak checker does not see one that was forgotten, unitwait_open_handles() does.
+ * Enumerations that are given are `int`, so that a number which is none of theirs is told and not undefined.
+ *
+ * Requests: unitwait_create() takes scopes and slices, unitwait_create_scopes() and unitwait_spawn() scopes,
+ * unitwait_submit() scopes, slices and jobs, unitwait_set_unit() and unitwait_active_set() updates.
  *
  * Errors: a call that can fail gives a code, and, where the last argument is not NULL, there an error object with
  * everything that is known, or NULL where it went well. `errno` says nothing. NULL where a handle or text is needed,
@@ -36,6 +42,12 @@
 // The number of this header's ABI, for unitwait_open() and unitwait_builder_new(): a library of another answers
 // UNITWAIT_ABI_MISMATCH, whatever else has changed.
 #define UNITWAIT_ABI 1
+
+// The most that an array may have.
+#define UNITWAIT_MOST 65536
+
+// A timeout that is the manager's default.
+#define UNITWAIT_DEFAULT_TIMEOUT -1
 
 // How it came to be that a unit is there.
 typedef enum unitwait_outcome {
@@ -115,11 +127,11 @@ typedef enum unitwait_code {
 
 // How a run ended.
 typedef enum unitwait_ending {
-  // Its processes ended.
+  // Its processes ended, by themselves or by signals of which systemd was not the sender.
   UNITWAIT_ENDED_EXITED = 0,
-  // Its process was killed by a signal.
+  // Its process was killed by a signal; told of spawned children alone.
   UNITWAIT_ENDED_KILLED = 1,
-  // It was stopped by request.
+  // It was stopped by request, and a wait was there to see it.
   UNITWAIT_ENDED_STOPPED = 2,
   // It was killed for want of memory.
   UNITWAIT_ENDED_OOM_KILLED = 3,
@@ -492,7 +504,7 @@ struct unitwait_list *unitwait_active_limit_gaps(const struct unitwait_active *a
 // UNITWAIT_FIELD_PROPERTY. As unitwait_active_limit_gaps().
 struct unitwait_list *unitwait_active_left_out(const struct unitwait_active *active);
 
-// Stops this run, and waits until its processes are gone; `finished` may be NULL. Blocks until then, or for the
+// Stops this run, and waits until its processes are gone; what the job was goes to `job`, which may be NULL. Blocks until then, or for the
 // timeout, after which the stop goes on.
 enum unitwait_code unitwait_active_stop(const struct unitwait_active *active,
                                         int64_t timeout_ms,
@@ -502,7 +514,7 @@ enum unitwait_code unitwait_active_stop(const struct unitwait_active *active,
 // Sends a signal to the run's processes, of enum unitwait_whom. Blocks until systemd has sent it, or for the timeout. A
 // retry sends it again.
 enum unitwait_code unitwait_active_kill(const struct unitwait_active *active,
-                                        int whom_to,
+                                        int whom,
                                         int signal,
                                         int64_t timeout_ms,
                                         struct unitwait_error **error);
@@ -562,6 +574,10 @@ enum unitwait_code unitwait_active_processes(const struct unitwait_active *activ
                                              struct unitwait_error **error);
 
 // Waits for the end of the run; how it ended goes to `end`, which may be NULL. Blocks until then, or for the timeout.
+//
+// systemd learns no exit status of a scope's processes, and forgets most of the rest with the run: a wait that is there
+// when the end comes can tell a stop from an end by itself, one that comes later is told UNITWAIT_ENDED_UNKNOWN. Signals
+// and statuses are told of children that were spawned here, by unitwait_child_wait_all().
 enum unitwait_code unitwait_active_wait(const struct unitwait_active *active,
                                         int64_t timeout_ms,
                                         struct unitwait_ended *end,
@@ -579,9 +595,13 @@ enum unitwait_code unitwait_active_attach(const struct unitwait_active *active,
 // What kind of error it is; UNITWAIT_INVALID_INPUT where it is no error's handle. Does not block.
 enum unitwait_code unitwait_error_code(const struct unitwait_error *error);
 
-// One line for people: what was asked, how far it came, why it failed and what can be done. NULL where it is no
-// error's handle. The error's own; does not block.
+// One line for people: what was asked, how far it came, why it failed and what can be done. Never NULL: where it is no
+// error's handle it says so. The error's own; does not block.
 const char *unitwait_error_message(const struct unitwait_error *error);
+
+// The name of a code of enum unitwait_code ("timeout", "unit-exists", …), for logs; never NULL, and as long-lived as the
+// program. Does not block.
+const char *unitwait_code_name(int code);
 
 // The name of the D-Bus error behind it, NULL where there is none. The error's own; does not block.
 const char *unitwait_error_dbus_name(const struct unitwait_error *error);
@@ -598,6 +618,10 @@ enum unitwait_stage unitwait_error_stage(const struct unitwait_error *error);
 // The job that systemd made for the request, 0 where there is none. Does not block.
 uint32_t unitwait_error_job(const struct unitwait_error *error);
 
+// How the job ended, in systemd's word ("failed", "timeout", "canceled", …), for UNITWAIT_JOB_FAILED; NULL for other
+// errors. The error's own; does not block.
+const char *unitwait_error_job_result(const struct unitwait_error *error);
+
 // The operating system's number for it (as errno has them), 0 where there is none. Does not block.
 int unitwait_error_errno(const struct unitwait_error *error);
 
@@ -607,7 +631,7 @@ int unitwait_error_errno(const struct unitwait_error *error);
 struct unitwait_list *unitwait_error_details(const struct unitwait_error *error);
 
 // Gives any handle of this library back. NULL is nothing to do. What is under way over a handle goes on: a ticket's
-// request, a child's process and a unit stay as they are. Blocks for half a second at the most, where the last handle
+// request, a child's process and a unit stay as they are. Blocks for little more than a second at the most, where the last handle
 // of a manager goes and its thread with it. Every thread may call it, in a child of a fork as well.
 //
 // UNITWAIT_INVALID_INPUT where it was freed already or is none of this library's: nothing is touched then.
@@ -930,7 +954,8 @@ enum unitwait_code unitwait_command_descriptor(struct unitwait_command *command,
 // inside. UNITWAIT_EXEC where it cannot be executed.
 //
 // Blocks until it executes, or for the timeout; nothing of it has run where this fails, and its process is gone. It is
-// a child of the calling process: SIGCHLD must not be ignored.
+// a child of the calling process: SIGCHLD must not be ignored, and no other part of the program may collect it, as a
+// loop over waitpid(-1, …) would.
 enum unitwait_code unitwait_spawn(const struct unitwait_manager *manager,
                                   const struct unitwait_command *command,
                                   const struct unitwait_request *request,
@@ -981,7 +1006,8 @@ enum unitwait_code unitwait_submit(const struct unitwait_manager *manager,
                                    struct unitwait_error **error);
 
 // A descriptor that poll(2) finds readable once the answer is there, for an event loop; -1 where it is no ticket's
-// handle. The ticket's own: it is not to be read or closed, and ends when the ticket is freed. Does not block.
+// handle. The ticket's own: it is not to be read or closed, stays readable until the ticket is freed, and ends then, so
+// take it out of an epoll set before. Does not block.
 int unitwait_ticket_descriptor(const struct unitwait_ticket *ticket);
 
 // How far the request is; UNITWAIT_STAGE_NONE once its answer was taken. Does not block, and asks nobody.
@@ -1017,8 +1043,9 @@ enum unitwait_code unitwait_create(const struct unitwait_manager *manager,
                                    struct unitwait_error **error);
 
 // Creates scopes, all of them under way at once, and waits for them: one outcome for each. Into each place of `actives`
-// and of `errors`, arrays of so many, comes a handle or NULL; either array may be NULL. UNITWAIT_OK where all came up,
-// else the code of the first that did not.
+// and of `errors`, arrays of as many as there are requests, comes a handle or NULL; either array may be NULL.
+// UNITWAIT_OK where all came up, else the code of the first that did not. `error` is for what refuses the call as a
+// whole: no manager, no timeout, too many requests.
 //
 // Blocks until the last outcome is there, or for the timeout, which is one for all. Requests that are no scopes are
 // refused by themselves.
@@ -1027,7 +1054,8 @@ enum unitwait_code unitwait_create_scopes(const struct unitwait_manager *manager
                                           size_t length,
                                           int64_t timeout_ms,
                                           struct unitwait_active **actives,
-                                          struct unitwait_error **errors);
+                                          struct unitwait_error **errors,
+                                          struct unitwait_error **error);
 
 // A handle to a scope or slice that is there: another process's, or one's own after a restart. Blocks until systemd has
 // answered, or for the timeout.
@@ -1063,7 +1091,7 @@ enum unitwait_code unitwait_restart_unit(const struct unitwait_manager *manager,
 // has sent it, or for the timeout. A retry sends it again.
 enum unitwait_code unitwait_kill_unit(const struct unitwait_manager *manager,
                                       const char *unit,
-                                      int whom_to,
+                                      int whom,
                                       int signal,
                                       int64_t timeout_ms,
                                       struct unitwait_error **error);
@@ -1086,7 +1114,7 @@ enum unitwait_code unitwait_thaw_unit(const struct unitwait_manager *manager,
                                       int64_t timeout_ms,
                                       struct unitwait_error **error);
 
-// Changes a living unit by an update. The limits that the kernel does not hold go to `gaps`, as
+// Changes a living unit by an update (a slice that is not there, as systemd has it, gets what is set when it comes up). The limits that the kernel does not hold go to `gaps`, as
 // unitwait_active_limit_gaps() lists them, and the optional properties that systemd does not know to `left_out`; each
 // may be NULL. Blocks until the kernel was looked at, or for the timeout.
 enum unitwait_code unitwait_set_unit(const struct unitwait_manager *manager,
@@ -1201,16 +1229,16 @@ struct unitwait_value *unitwait_value_array(const char *element);
 // A structure (`(…)`) with no fields yet, to be filled with unitwait_value_append().
 struct unitwait_value *unitwait_value_struct(void);
 
-// A key and a value for an array that is a dictionary (`{…}`); NULL where one of them is no value's handle. Both are
-// copied.
+// A key and a value for an array that is a dictionary (`{…}`); NULL where one of them is no value's handle, or nests
+// too deeply. Both are copied.
 struct unitwait_value *unitwait_value_entry(const struct unitwait_value *key,
                                             const struct unitwait_value *value);
 
-// A value in a variant (`v`); NULL where it is no value's handle. The value is copied.
+// A value in a variant (`v`); NULL where it is no value's handle, or nests too deeply. The value is copied.
 struct unitwait_value *unitwait_value_variant(const struct unitwait_value *value);
 
-// Puts a copy of an item at the end of an array or structure. UNITWAIT_INVALID_INPUT where the first is neither, or a
-// text of it was lent already. Whether the items fit is looked at when the property is sent.
+// Puts a copy of an item at the end of an array or structure. UNITWAIT_INVALID_INPUT where the first is neither, or was
+// read already. Whether the items fit is looked at when the property is sent.
 enum unitwait_code unitwait_value_append(struct unitwait_value *to,
                                          const struct unitwait_value *item,
                                          struct unitwait_error **error);
@@ -1262,6 +1290,10 @@ enum unitwait_code unitwait_watch_next(const struct unitwait_watch *watch,
                                        int64_t timeout_ms,
                                        struct unitwait_list **event,
                                        struct unitwait_error **error);
+
+// A descriptor that poll(2) finds readable while events are there, for an event loop; -1 where it is no watch's handle.
+// The watch's own: it is not to be read or closed, and ends when the watch is freed. Does not block.
+int unitwait_watch_descriptor(const struct unitwait_watch *watch);
 
 // How many events there was no room for since the watch began: it keeps 1,024 that were not read. 0 where it is no
 // watch's handle. Does not block.

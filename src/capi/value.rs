@@ -2,7 +2,6 @@
 
 use std::ffi::{CString, c_char};
 use std::ptr;
-use std::sync::OnceLock;
 
 use super::error::{Failure, answer, lend, quiet, unitwait_code, unitwait_error};
 use super::handle::{Handle, Shared, find, give, known};
@@ -23,36 +22,59 @@ impl Handle for unitwait_value {
 }
 
 /// What is behind a value's handle.
-pub(super) struct Held {
-    value: Shared<Value>,
-    /// Made when they are asked for, and lent from then on.
-    signature: OnceLock<CString>,
-    text: OnceLock<CString>,
-    string: OnceLock<Option<CString>>,
+pub(super) struct Held(Shared<Texts>);
+
+/// A value, and its texts once they were asked for: what was lent stays where it is.
+struct Texts {
+    value: Value,
+    signature: Option<CString>,
+    text: Option<CString>,
+    string: Option<CString>,
 }
 
 impl Held {
     pub fn new(value: Value) -> Held {
-        Held {
-            value: Shared::new(value),
-            signature: OnceLock::new(),
-            text: OnceLock::new(),
-            string: OnceLock::new(),
-        }
+        Held(Shared::new(Texts { value, signature: None, text: None, string: None }))
     }
 
     /// A copy of the value.
     pub fn value(&self) -> Value {
-        self.value.with(|value| value.clone())
+        self.0.with(|held| held.value.clone())
     }
+}
 
-    fn text_was_lent(&self) -> bool {
-        self.signature.get().is_some() || self.text.get().is_some() || self.string.get().is_some()
-    }
+/// A text of the value's, made where it is not there yet.
+fn lent(
+    value: *const unitwait_value,
+    place: fn(&mut Texts) -> &mut Option<CString>,
+    make: fn(&Value) -> Option<String>,
+) -> *const c_char {
+    quiet(ptr::null(), || {
+        known(value)?.0.with(|held| {
+            if place(held).is_none() {
+                *place(held) = make(&held.value).map(c_text);
+            }
+            Some(lend(place(held).as_deref()))
+        })
+    })
 }
 
 fn made(make: impl FnOnce() -> Result<Value, Failure>) -> *mut unitwait_value {
     quiet(ptr::null_mut(), || Some(give(Held::new(make().ok()?))))
+}
+
+/// A copy of what is to be in another value. What nests deeper or is larger no property can carry, and to look at all of
+/// it would take more stack than some threads have.
+fn inner(value: *const unitwait_value) -> Result<Value, Failure> {
+    let value = find(value)?.value();
+    if value.fits_into_another() {
+        return Ok(value);
+    }
+    Err(Failure::invalid(
+        "value",
+        &value.signature(),
+        "it nests too deeply to be in another, or has over 1 MiB",
+    ))
 }
 
 /// A boolean (`b`). The caller's to free, as every value is; does not block, as none of these functions does.
@@ -140,24 +162,24 @@ pub extern "C" fn unitwait_value_struct() -> *mut unitwait_value {
     made(|| Ok(Value::Struct(Vec::new())))
 }
 
-/// A key and a value for an array that is a dictionary (`{…}`); NULL where one of them is no value's handle. Both are
-/// copied.
+/// A key and a value for an array that is a dictionary (`{…}`); NULL where one of them is no value's handle, or nests
+/// too deeply. Both are copied.
 #[unsafe(no_mangle)]
 pub extern "C" fn unitwait_value_entry(
     key: *const unitwait_value,
     value: *const unitwait_value,
 ) -> *mut unitwait_value {
-    made(|| Ok(Value::Entry(Box::new((find(key)?.value(), find(value)?.value())))))
+    made(|| Ok(Value::Entry(Box::new((inner(key)?, inner(value)?)))))
 }
 
-/// A value in a variant (`v`); NULL where it is no value's handle. The value is copied.
+/// A value in a variant (`v`); NULL where it is no value's handle, or nests too deeply. The value is copied.
 #[unsafe(no_mangle)]
 pub extern "C" fn unitwait_value_variant(value: *const unitwait_value) -> *mut unitwait_value {
-    made(|| Ok(Value::Variant(Box::new(find(value)?.value()))))
+    made(|| Ok(Value::Variant(Box::new(inner(value)?))))
 }
 
-/// Puts a copy of an item at the end of an array or structure. UNITWAIT_INVALID_INPUT where the first is neither, or a
-/// text of it was lent already. Whether the items fit is looked at when the property is sent.
+/// Puts a copy of an item at the end of an array or structure. UNITWAIT_INVALID_INPUT where the first is neither, or was
+/// read already. Whether the items fit is looked at when the property is sent.
 #[unsafe(no_mangle)]
 pub extern "C" fn unitwait_value_append(
     to: *mut unitwait_value,
@@ -165,16 +187,20 @@ pub extern "C" fn unitwait_value_append(
     error: Out<*mut unitwait_error>,
 ) -> unitwait_code {
     answer(error, || {
-        let (to, item) = (find(to)?, find(item)?.value());
-        if to.text_was_lent() {
-            return Err(Failure::invalid("value", "a value that was read", "it does not change any more"));
-        }
-        to.value.with(|value| match value {
-            Value::Array(_, items) | Value::Struct(items) => {
-                items.push(item);
-                Ok(())
+        let (to, item) = (find(to)?, inner(item)?);
+        to.0.with(|held| {
+            if held.signature.is_some() || held.text.is_some() || held.string.is_some() {
+                return Err(Failure::invalid("value", "one that was read", "it does not change any more"));
             }
-            other => Err(Failure::invalid("value", &other.signature(), "it is no array and no structure")),
+            match &mut held.value {
+                Value::Array(_, items) | Value::Struct(items) => {
+                    items.push(item);
+                    Ok(())
+                }
+                other => {
+                    Err(Failure::invalid("value", &other.signature(), "it is no array and no structure"))
+                }
+            }
         })
     })
 }
@@ -182,30 +208,20 @@ pub extern "C" fn unitwait_value_append(
 /// The signature of a value, NULL where it is no value's handle. The value's own.
 #[unsafe(no_mangle)]
 pub extern "C" fn unitwait_value_type(value: *const unitwait_value) -> *const c_char {
-    quiet(ptr::null(), || {
-        let held = known(value)?;
-        Some(held.signature.get_or_init(|| c_text(held.value().signature())).as_ptr())
-    })
+    lent(value, |held| &mut held.signature, |value| Some(value.signature()))
 }
 
 /// Any value as people read it ("infinity", "yes", items with spaces between), NULL where it is no value's handle. The
 /// value's own.
 #[unsafe(no_mangle)]
 pub extern "C" fn unitwait_value_text(value: *const unitwait_value) -> *const c_char {
-    quiet(ptr::null(), || {
-        let held = known(value)?;
-        Some(held.text.get_or_init(|| c_text(held.value().to_string())).as_ptr())
-    })
+    lent(value, |held| &mut held.text, |value| Some(value.to_string()))
 }
 
 /// The text of a string, object path or signature, NULL where it is none. The value's own.
 #[unsafe(no_mangle)]
 pub extern "C" fn unitwait_value_as_string(value: *const unitwait_value) -> *const c_char {
-    quiet(ptr::null(), || {
-        let held = known(value)?;
-        let text = held.string.get_or_init(|| held.value().as_str().map(c_text));
-        Some(lend(text.as_deref()))
-    })
+    lent(value, |held| &mut held.string, |value| value.as_str().map(String::from))
 }
 
 /// The number of an unsigned integer of any width. False, and 0 in its place, where it is none.
@@ -240,7 +256,7 @@ pub extern "C" fn unitwait_value_as_bool(value: *const unitwait_value, truth: Ou
 /// How many items an array or structure has, 2 for a dictionary's entry, 1 for a variant, 0 for any other.
 #[unsafe(no_mangle)]
 pub extern "C" fn unitwait_value_length(value: *const unitwait_value) -> usize {
-    quiet(0, || Some(known(value)?.value.with(|value| items(value).len())))
+    quiet(0, || Some(known(value)?.0.with(|held| items(&held.value).len())))
 }
 
 /// A copy of one of the items that unitwait_value_length() counts, from 0; NULL where there is no such item. The
@@ -248,7 +264,7 @@ pub extern "C" fn unitwait_value_length(value: *const unitwait_value) -> usize {
 #[unsafe(no_mangle)]
 pub extern "C" fn unitwait_value_item(value: *const unitwait_value, at: usize) -> *mut unitwait_value {
     quiet(ptr::null_mut(), || {
-        let item = known(value)?.value.with(|value| items(value).get(at).map(|item| (*item).clone()));
+        let item = known(value)?.0.with(|held| items(&held.value).get(at).map(|item| (*item).clone()));
         Some(give(Held::new(item?)))
     })
 }
@@ -262,7 +278,7 @@ fn items(value: &Value) -> Vec<&Value> {
 }
 
 fn read<T: Copy + Default>(value: *const unitwait_value, to: Out<T>, of: fn(&Value) -> Option<T>) -> bool {
-    let found = quiet(None, || Some(known(value)?.value.with(|value| of(value))));
+    let found = quiet(None, || Some(known(value)?.0.with(|held| of(&held.value))));
     to.put(found.unwrap_or_default());
     found.is_some()
 }

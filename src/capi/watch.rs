@@ -1,12 +1,17 @@
 //! Watching units, for C.
 
+use std::ffi::c_int;
+use std::os::fd::{AsFd, AsRawFd};
 use std::ptr;
+use std::sync::Arc;
 
 use super::error::{answer, quiet, unitwait_code, unitwait_error};
 use super::handle::{Handle, find, give, known};
 use super::list::{List, unitwait_list};
 use super::manager::unitwait_manager;
 use super::pass::{Many, Out, Text, deadline, texts};
+use crate::driver::Wake;
+use crate::error::Error;
 use crate::manager::Watch;
 
 /// The changes of units, in a bounded queue. Owned by the caller; freeing it ends the watch.
@@ -15,8 +20,25 @@ pub struct unitwait_watch {
 }
 
 impl Handle for unitwait_watch {
-    type Object = Watch;
+    type Object = Watched;
     const WHAT: &'static str = "watch";
+}
+
+/// What is behind a watch's handle.
+pub(super) struct Watched {
+    watch: Watch,
+    bell: Arc<Wake>,
+}
+
+impl Watched {
+    /// Ends the ringing, unless more events are there.
+    fn quieten(&self) {
+        self.bell.clear();
+        // One that came before the bell was cleared would go unheard.
+        if !self.watch.receiver().is_empty() {
+            self.bell.ring();
+        }
+    }
 }
 
 /// Watches the units whose names match one of the shell patterns; all where there are none. What happens from then on is
@@ -35,7 +57,11 @@ pub extern "C" fn unitwait_watch_units(
     answer(error, || {
         let (opened, patterns) = (find(manager)?, texts(patterns, length, "patterns")?);
         watch.needed("watch")?;
-        watch.put(give(opened.manager.watch(&patterns, deadline(timeout_ms)?)?));
+        let bell = Wake::new().map_err(|source| Error::System { doing: "make an eventfd", source })?;
+        let bell = Arc::new(bell);
+        let by = deadline(timeout_ms)?;
+        let watched = opened.manager.watch_with(&patterns, by, Arc::downgrade(&bell))?;
+        watch.put(give(Watched { watch: watched, bell }));
         Ok(())
     })
 }
@@ -52,16 +78,25 @@ pub extern "C" fn unitwait_watch_next(
 ) -> unitwait_code {
     List::nothing(&[&event]);
     answer(error, || {
-        let watch = find(watch)?;
+        let watched = find(watch)?;
         event.needed("event")?;
-        List::of_event(&watch.receive(deadline(timeout_ms)?)?).hand_over(&event);
+        let next = watched.watch.receive(deadline(timeout_ms)?);
+        watched.quieten();
+        List::of_event(&next?).hand_over(&event);
         Ok(())
     })
+}
+
+/// A descriptor that poll(2) finds readable while events are there, for an event loop; -1 where it is no watch's handle.
+/// The watch's own: it is not to be read or closed, and ends when the watch is freed. Does not block.
+#[unsafe(no_mangle)]
+pub extern "C" fn unitwait_watch_descriptor(watch: *const unitwait_watch) -> c_int {
+    quiet(-1, || Some(known(watch)?.bell.as_fd().as_raw_fd()))
 }
 
 /// How many events there was no room for since the watch began: it keeps 1,024 that were not read. 0 where it is no
 /// watch's handle. Does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn unitwait_watch_dropped(watch: *const unitwait_watch) -> u64 {
-    quiet(0, || Some(known(watch)?.dropped()))
+    quiet(0, || Some(known(watch)?.watch.dropped()))
 }

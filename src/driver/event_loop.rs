@@ -173,12 +173,13 @@ impl EventLoop {
         if let Some(connection) = &self.connection {
             let inside = Inside::enter();
             let alive = connection.pump();
-            while let Some(message) = connection.next() {
-                if let Some(incoming) = Incoming::parse(&message) {
+            drop(inside);
+            // The router logs, and the host program's logger may take its time: none of a fork's.
+            while let Some(incoming) = next_of(connection) {
+                if let Some(incoming) = incoming {
                     self.router.incoming(Instant::now(), incoming);
                 }
             }
-            drop(inside);
             if !alive {
                 self.lose_connection();
             }
@@ -240,4 +241,11 @@ impl EventLoop {
             self.lose_connection();
         }
     }
+}
+
+/// The next message, as far as it says anything here.
+fn next_of(connection: &Connection) -> Option<Option<Incoming>> {
+    let _inside = Inside::enter();
+    let message = connection.next()?;
+    Some(Incoming::parse(&message))
 }

@@ -4,6 +4,7 @@
 //! and what that thread holds inside libdbus at the moment of the fork would be held for ever in the child, whose own
 //! manager could then never be opened. So a fork waits for the moment in which the thread is outside of libdbus.
 
+use std::cell::Cell;
 use std::process;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -44,9 +45,18 @@ impl Here {
 /// While it lives, no fork happens.
 pub(crate) struct Inside(());
 
+thread_local! {
+    /// How often this thread is inside of itself: only the outermost is counted, for one within it that waited for a fork
+    /// would wait for itself.
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
+}
+
 impl Inside {
     pub(crate) fn enter() -> Inside {
         watch_forks();
+        if DEPTH.replace(DEPTH.get() + 1) > 0 {
+            return Inside(());
+        }
         loop {
             INSIDE.fetch_add(1, Ordering::SeqCst);
             // Who counts itself first and looks then is seen by a fork, or sees it.
@@ -61,7 +71,10 @@ impl Inside {
 
 impl Drop for Inside {
     fn drop(&mut self) {
-        INSIDE.fetch_sub(1, Ordering::SeqCst);
+        DEPTH.set(DEPTH.get() - 1);
+        if DEPTH.get() == 0 {
+            INSIDE.fetch_sub(1, Ordering::SeqCst);
+        }
     }
 }
 

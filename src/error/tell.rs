@@ -117,6 +117,15 @@ fn list<T: fmt::Display>(f: &mut fmt::Formatter<'_>, items: &[T]) -> fmt::Result
     Ok(())
 }
 
+/// As much of what was given as people read.
+fn clipped(given: &str) -> std::borrow::Cow<'_, str> {
+    const MOST: usize = 200;
+    match given.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &given[..end]).into(),
+        None => given.into(),
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.tell(f)?;
@@ -127,7 +136,9 @@ impl fmt::Display for Error {
 impl Error {
     fn tell(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::InvalidInput { what, given, reason } => write!(f, "bad {what} {given:?}: {reason}"),
+            Error::InvalidInput { what, given, reason } => {
+                write!(f, "bad {what} {:?}: {reason}", clipped(given))
+            }
             Error::Connect { address, reason } => write!(f, "could not connect to {address}: {reason}"),
             Error::UnitExists { asked, state } => {
                 write!(f, "could not {asked}: a unit of that name exists")?;

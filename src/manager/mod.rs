@@ -215,7 +215,7 @@ impl Manager {
     ) -> Result<Ticket<R::Out>> {
         let (plan, finish) = request.plan(&self.0)?;
         let until = deadline.instant(Instant::now(), self.0.default_timeout);
-        Ticket::submit_with(&self.0.driver, plan, until, finish, Some(Arc::clone(bell)))
+        Ticket::submit_with(&self.0.driver, plan, until, finish, Arc::downgrade(bell))
     }
 
     /// Creates a scope, waits for its job, and sees that the kernel has the processes in it.

@@ -101,12 +101,18 @@ pub(super) fn operation(verb: Verb) -> Operation {
 
 impl<T: sealed::Sealed> Request for T {}
 
+impl UnitJob {
+    pub(crate) fn check(&self) -> Result<()> {
+        name::check(&self.unit)
+    }
+}
+
 impl sealed::Sealed for UnitJob {
     type Out = FinishedJob;
 
     #[allow(private_interfaces, reason = "only this crate can name the trait")]
     fn plan(&self, _: &Arc<Inner>) -> Result<(Plan, Finish<FinishedJob>)> {
-        name::check(&self.unit)?;
+        self.check()?;
         let asked = Asked::new(operation(self.verb), Some(&self.unit));
         let call = Call::UnitJob { verb: self.verb, unit: self.unit.clone(), mode: self.mode };
         Ok((Plan::Single { asked: asked.clone(), call }, finish_job(asked)))

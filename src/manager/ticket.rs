@@ -1,8 +1,8 @@
 //! The non-blocking half: a request that was handed over, and the ways to its one answer.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
@@ -37,11 +37,12 @@ pub(super) struct TypedSlot<T> {
 }
 
 /// Rings when the answer is in its channel, or never will be: for a caller who waits with poll(2).
-pub(super) struct Bell(Option<Arc<Wake>>);
+pub(super) struct Bell(Weak<Wake>);
 
 impl Drop for Bell {
     fn drop(&mut self) {
-        self.0.iter().for_each(|bell| bell.ring());
+        // Whoever has gone away takes its descriptor with it.
+        self.0.upgrade().iter().for_each(|bell| bell.ring());
     }
 }
 
@@ -91,7 +92,7 @@ impl<T: Send + 'static> Ticket<T> {
         deadline: Instant,
         finish: Finish<T>,
     ) -> Result<Ticket<T>> {
-        Ticket::submit_with(driver, plan, deadline, finish, None)
+        Ticket::submit_with(driver, plan, deadline, finish, Weak::new())
     }
 
     /// Has the bell rung once there is an answer.
@@ -100,7 +101,7 @@ impl<T: Send + 'static> Ticket<T> {
         plan: driver::Plan,
         deadline: Instant,
         finish: Finish<T>,
-        bell: Option<Arc<Wake>>,
+        bell: Weak<Wake>,
     ) -> Result<Ticket<T>> {
         let begun = Instant::now();
         let (to, answer) = bounded(1);
@@ -191,6 +192,12 @@ impl<T> Ticket<T> {
     /// ```
     pub fn receiver(&self) -> &Receiver<Result<T>> {
         &self.answer
+    }
+
+    /// Refuses in the child of a `fork`, where no answer comes.
+    #[cfg(feature = "capi")]
+    pub(crate) fn check_process(&self) -> Result<()> {
+        self.driver.check_process()
     }
 
     /// Gives the request up, as if its deadline had passed.

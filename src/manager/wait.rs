@@ -117,7 +117,7 @@ impl Active {
             Arc::new(Wake::new().map_err(|source| Error::System { doing: "make an eventfd", source })?);
         let plan = Plan::Wait(Box::new(Wait::new(asked.clone(), &self.unit, invocation.object_path())));
         let (driver, finish) = (&self.manager.0.driver, finish_wait(asked));
-        let ticket = Ticket::submit_with(driver, plan, until.at, finish, Some(Arc::clone(&bell)))?;
+        let ticket = Ticket::submit_with(driver, plan, until.at, finish, Arc::downgrade(&bell))?;
         while let Some(vigil) = vigil.as_mut().filter(|vigil| !vigil.is_empty()) {
             if let Some(end) = ticket.try_wait() {
                 return Ok(Ended::new(end?, vigil.oom_kills() > before));

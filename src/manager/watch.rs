@@ -1,15 +1,15 @@
 //! Watching units: their changes as they happen, in a bounded queue that says what it had no room for.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
 use super::Manager;
 use crate::deadline::Deadline;
-use crate::driver::{self, UnitEvent, WatchId, Watcher};
+use crate::driver::{self, UnitEvent, Wake, WatchId, Watcher};
 use crate::error::{Asked, Error, Operation, Result, Stage};
 use crate::pattern::Pattern;
 
@@ -47,6 +47,8 @@ struct Queue {
     patterns: Vec<Pattern>,
     to: Sender<UnitEvent>,
     dropped: Arc<AtomicU64>,
+    /// Rung for each event that there was room for.
+    bell: Weak<Wake>,
 }
 
 impl Watcher for Queue {
@@ -56,7 +58,10 @@ impl Watcher for Queue {
 
     fn tell(&self, event: UnitEvent) -> bool {
         match self.to.try_send(event) {
-            Ok(()) => true,
+            Ok(()) => {
+                self.bell.upgrade().iter().for_each(|bell| bell.ring());
+                true
+            }
             Err(TrySendError::Full(_)) => {
                 self.dropped.fetch_add(1, Ordering::Relaxed);
                 true
@@ -85,11 +90,21 @@ impl Manager {
     /// # Ok::<(), unitwait::Error>(())
     /// ```
     pub fn watch(&self, patterns: &[&str], deadline: impl Into<Deadline>) -> Result<Watch> {
-        let deadline = deadline.into().instant(Instant::now(), self.0.default_timeout);
+        self.watch_with(patterns, deadline.into(), Weak::new())
+    }
+
+    /// Has the bell rung for each event.
+    pub(crate) fn watch_with(
+        &self,
+        patterns: &[&str],
+        deadline: Deadline,
+        bell: Weak<Wake>,
+    ) -> Result<Watch> {
+        let deadline = deadline.instant(Instant::now(), self.0.default_timeout);
         let patterns = patterns.iter().map(|pattern| Pattern::new(pattern)).collect::<Result<_>>()?;
         let (to, events) = bounded(ROOM);
         let dropped = Arc::new(AtomicU64::new(0));
-        let queue = Queue { patterns, to, dropped: Arc::clone(&dropped) };
+        let queue = Queue { patterns, to, dropped: Arc::clone(&dropped), bell };
         let id = self.0.driver.watch(Box::new(queue), deadline)?;
         let watch = Watch { manager: self.clone(), id, events, dropped };
         // The thread keeps the order: once this is answered, systemd has heard of the watch.

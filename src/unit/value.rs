@@ -50,6 +50,9 @@ pub enum Value {
     Variant(Box<Value>),
 }
 
+/// No property of systemd's nests nearly as deeply.
+const DEEPEST: usize = 32;
+
 impl Value {
     /// What systemd reads as "no limit" in every 64-bit limit and time.
     ///
@@ -207,8 +210,22 @@ impl Value {
         }
     }
 
+    /// Whether it may be built further into another: that it is neither too deep then nor too large to be sent.
+    #[cfg(feature = "capi")]
+    pub(crate) fn fits_into_another(&self) -> bool {
+        fn depth(value: &Value) -> usize {
+            let inner = match value {
+                Value::Array(_, items) | Value::Struct(items) => items.iter().map(depth).max(),
+                Value::Entry(pair) => Some(depth(&pair.0).max(depth(&pair.1))),
+                Value::Variant(value) => Some(depth(value)),
+                _ => None,
+            };
+            inner.map_or(0, |depth| depth + 1)
+        }
+        depth(self) < DEEPEST && self.size() <= 1 << 20
+    }
+
     fn fault_below(&self, depth: usize) -> Option<String> {
-        const DEEPEST: usize = 32;
         if depth > DEEPEST {
             return Some(format!("it is nested deeper than {DEEPEST} levels"));
         }

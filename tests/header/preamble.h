@@ -15,8 +15,14 @@
  * caller's threads. Calls need some 32 KiB of stack.
  *
  * Blocking: no function blocks unless its text says until when, and none for ever. A timeout is in milliseconds; -1 is
- * the manager's default (30 seconds unless it was opened otherwise), 0 has passed already, other negative numbers are
- * refused.
+ * UNITWAIT_DEFAULT_TIMEOUT, the manager's own (30 seconds unless it was opened otherwise); 0 has passed already, so that
+ * only what is there at once is given; other negative numbers are refused.
+ *
+ * Handles are keys, not addresses: a leak checker does not see one that was forgotten, unitwait_open_handles() does.
+ * Enumerations that are given are `int`, so that a number which is none of theirs is told and not undefined.
+ *
+ * Requests: unitwait_create() takes scopes and slices, unitwait_create_scopes() and unitwait_spawn() scopes,
+ * unitwait_submit() scopes, slices and jobs, unitwait_set_unit() and unitwait_active_set() updates.
  *
  * Errors: a call that can fail gives a code, and, where the last argument is not NULL, there an error object with
  * everything that is known, or NULL where it went well. `errno` says nothing. NULL where a handle or text is needed,
