@@ -8,6 +8,7 @@
 #![allow(non_camel_case_types, reason = "these are C's names")]
 
 mod active;
+mod ended;
 mod error;
 mod handle;
 mod list;

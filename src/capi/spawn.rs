@@ -7,7 +7,8 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus, Stdio};
 use std::ptr;
 
-use super::active::{Active, ended, unitwait_active, unitwait_ended};
+use super::active::{Active, unitwait_active};
+use super::ended::{ended, unitwait_ended};
 use super::error::{Failure, answer, quiet, unitwait_code, unitwait_error};
 use super::handle::{Handle, Shared, find, give, known};
 use super::manager::unitwait_manager;

@@ -504,8 +504,8 @@ struct unitwait_list *unitwait_active_limit_gaps(const struct unitwait_active *a
 // UNITWAIT_FIELD_PROPERTY. As unitwait_active_limit_gaps().
 struct unitwait_list *unitwait_active_left_out(const struct unitwait_active *active);
 
-// Stops this run, and waits until its processes are gone; what the job was goes to `job`, which may be NULL. Blocks until then, or for the
-// timeout, after which the stop goes on.
+// Stops this run, and waits until its processes are gone; what the job was goes to `job`, which may be NULL. Blocks
+// until then, or for the timeout, after which the stop goes on.
 enum unitwait_code unitwait_active_stop(const struct unitwait_active *active,
                                         int64_t timeout_ms,
                                         struct unitwait_finished *job,
