@@ -70,6 +70,18 @@ pub(crate) fn kill(pid: u32, signal: i32) -> io::Result<()> {
     check(unsafe { libc::kill(pid, signal) }.into()).map(drop)
 }
 
+/// Whether a connected local socket's peer is in a PID namespace that this process cannot see into, so that the numbers
+/// of processes here mean others there, or none (`unix(7)`, `SO_PEERCRED`). Not so where that cannot be known.
+pub(crate) fn peer_counts_otherwise(socket: BorrowedFd<'_>) -> bool {
+    let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut size = size_of::<libc::ucred>() as libc::socklen_t;
+    let (fd, place) = (socket.as_raw_fd(), (&raw mut peer).cast());
+    // SAFETY: the kernel writes no more than `size` bytes to the place given, which has as many.
+    let told = unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_PEERCRED, place, &raw mut size) };
+    // A socket that is not local has no peer's user either.
+    told == 0 && peer.pid == 0 && peer.uid != libc::uid_t::MAX
+}
+
 /// Refuses where SIGCHLD is ignored: the kernel then collects children itself, and nobody learns how they ended.
 pub(crate) fn check_children_are_kept() -> io::Result<()> {
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::uninit();

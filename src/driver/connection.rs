@@ -12,6 +12,7 @@ use dbus::channel::Channel;
 use super::router::Refusal;
 use super::signals;
 use super::wake::Wake;
+use crate::sys;
 
 /// An open connection. Authentication, Hello and all else go through [`Connection::pump`].
 pub(crate) struct Connection(Channel);
@@ -34,6 +35,11 @@ impl Connection {
     pub(crate) fn interest(&self) -> Interest {
         let watch = self.0.watch();
         Interest { fd: watch.fd, read: watch.read, write: watch.write }
+    }
+
+    /// Whether the numbers of processes here mean others where the manager is, or none.
+    pub(crate) fn counts_otherwise(&self) -> bool {
+        sys::peer_counts_otherwise(sys::borrow(self, self.interest().fd))
     }
 
     /// Reads and writes what can be without blocking; false once the connection has ended.

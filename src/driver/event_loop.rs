@@ -235,7 +235,13 @@ impl EventLoop {
         let by_pidfd = placing::message(call, serial, direct, &pidfds);
         // A connection that cannot pass descriptors refuses those, and nothing else.
         let sent = by_pidfd.is_some_and(|message| connection.send(message, wants_reply).is_ok())
-            || connection.send(call.to_message(serial, direct, &[]), wants_reply).is_ok();
+            || match placing::by_number(call, || connection.counts_otherwise()) {
+                Ok(call) => connection.send(call.to_message(serial, direct, &[]), wants_reply).is_ok(),
+                Err(strangers) => {
+                    drop(inside);
+                    return self.router.unsent(Instant::now(), serial, strangers);
+                }
+            };
         drop(inside);
         if !sent {
             self.lose_connection();

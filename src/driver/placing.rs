@@ -3,6 +3,7 @@
 //! A number may be given to another process while a request waits; a pidfd means one process for ever. Descriptors
 //! are opened when the call is sent, and closed once it is: what waits in line holds none.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -90,6 +91,44 @@ pub(super) fn message(call: &Call, serial: u32, direct: bool, pidfds: &[File]) -
     if pidfds.is_empty() { None } else { catch_unwind(AssertUnwindSafe(build)).ok() }
 }
 
+/// The call with its processes named by numbers that are theirs where the manager is as well. In another PID namespace
+/// a number would be a stranger's; only the sender itself has a name there, 0, for the kernel tells the manager who
+/// that is.
+pub(super) fn by_number(
+    call: &Call,
+    counts_otherwise: impl FnOnce() -> bool,
+) -> Result<Cow<'_, Call>, BusError> {
+    if !names_processes(call) || !counts_otherwise() {
+        return Ok(Cow::Borrowed(call));
+    }
+    let mut call = call.clone();
+    let numbers: Vec<&mut u32> = match &mut call {
+        Call::StartTransient { members, .. } => {
+            members.processes.iter_mut().map(|process| &mut process.pid).collect()
+        }
+        Call::Attach { pids, .. } | Call::RunAttach { pids, .. } => pids.iter_mut().collect(),
+        Call::UnitByPid(pid) => vec![pid],
+        _ => Vec::new(),
+    };
+    for number in numbers {
+        if *number != std::process::id() {
+            let message =
+                format!("the manager is in another PID namespace, where process {number} is somebody else");
+            return Err(BusError { name: systemd1::NOT_SUPPORTED.into(), message });
+        }
+        *number = 0;
+    }
+    Ok(Cow::Owned(call))
+}
+
+fn names_processes(call: &Call) -> bool {
+    match call {
+        Call::StartTransient { members, .. } => !members.processes.is_empty(),
+        Call::Attach { .. } | Call::RunAttach { .. } | Call::UnitByPid(_) => true,
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,6 +163,17 @@ mod tests {
             assert!(!Naming::new(unknown.clone(), 1).falls_back(&other), "{other:?}");
         }
         assert!(Naming::new(unknown, 1).by_pidfd());
+    }
+
+    #[test]
+    fn where_numbers_are_strangers_only_the_sender_is_named() {
+        let own = std::process::id();
+        let attach = |pids: &[u32]| Call::Attach { unit: "a.scope".into(), pids: pids.into() };
+        assert_eq!(*by_number(&attach(&[own]), || true).unwrap(), attach(&[0]));
+        assert_eq!(*by_number(&attach(&[own, 7]), || false).unwrap(), attach(&[own, 7]));
+        assert_eq!(by_number(&attach(&[own, 7]), || true).unwrap_err().name, systemd1::NOT_SUPPORTED);
+        assert_eq!(by_number(&Call::UnitByPid(7), || true).unwrap_err().name, systemd1::NOT_SUPPORTED);
+        by_number(&Call::Ping, || panic!("nothing is named")).unwrap();
     }
 
     #[test]
