@@ -192,11 +192,12 @@ impl Builder {
         if self.thread_name.contains('\0') {
             return Err(Error::invalid("thread name", self.thread_name, "it has a NUL byte"));
         }
-        let layout = CgroupLayout::detect()
-            .map_err(|source| Error::System { doing: "find the control group hierarchies", source })?;
         let driver = Arc::new(Driver::start(endpoint.clone(), self.window, &self.thread_name)?);
         let version = ask(&driver, "Version", deadline)?;
         let root = ask(&driver, "ControlGroup", deadline)?;
+        // While the manager answers.
+        let layout = CgroupLayout::detect()
+            .map_err(|source| Error::System { doing: "find the control group hierarchies", source })?;
         Ok(Manager(Arc::new(Inner {
             version: version.wait(Deadline::Default)?,
             root: root.wait(Deadline::Default)?,

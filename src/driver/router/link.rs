@@ -12,6 +12,8 @@ use crate::systemd1::{self, BUS, BusError, Call, Reply};
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
+/// As long as an answer takes where nothing lies: a program's first call is not to wait for more.
+const FIRST_NUDGE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// Why there is no connection.
@@ -106,7 +108,8 @@ impl<R: ReplyTo> Router<R> {
             return;
         }
         if let Some(nudge) = &mut self.nudge {
-            nudge.pause = LONGEST_PAUSE.min(nudge.pause * 2);
+            // Slowly: what is sent before the authentication is over lies as well.
+            nudge.pause = LONGEST_PAUSE.min(nudge.pause * 5 / 4);
             nudge.at = now + nudge.pause;
             self.push_send(Call::Ping, false);
         }
@@ -165,7 +168,7 @@ impl<R: ReplyTo> Router<R> {
             // That it listens is no sign yet that it lets this client in.
             self.link = Link::Direct;
             self.is_heard = false;
-            self.nudge = Some(Nudge { at: now + FIRST_PAUSE, pause: FIRST_PAUSE });
+            self.nudge = Some(Nudge { at: now + FIRST_NUDGE, pause: FIRST_NUDGE });
             self.look_at_all_jobs();
         } else {
             self.link = Link::Greeting;
