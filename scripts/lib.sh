@@ -46,4 +46,34 @@ need_all() {
     need_cargo
 }
 
+# Sets `compiler` to a cargo whose compiler has the standard library's source beside it, for -Zbuild-std, and `sysroots`
+# to where that compiler's libraries are: a rustup toolchain with the component rust-src, or Debian's packages.
+# shellcheck disable=SC2034 # both are for the caller
+use_compiler_with_source() {
+    local toolchain
+    for toolchain in nightly stable; do
+        if [[ -d $(rustc "+$toolchain" --print sysroot 2>/dev/null)/lib/rustlib/src/rust/library ]]; then
+            compiler=("cargo" "+$toolchain")
+            sysroots=("$(rustc "+$toolchain" --print sysroot)")
+            return
+        fi
+    done
+    [[ -d /usr/lib/rustlib/src/rust/library ]] || need no-such-command rust-web-src no-such-command rustc-web
+    compiler=(env RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc cargo)
+    sysroots=("$(rustc --print sysroot)" /usr/lib/rustlib)
+}
+
+# Builds examples as small static programs, libdbus within them. The standard library is built along with them, for size:
+# as it is shipped it brings its tables for unwinding, and the words of every panic, half of what such a program is. A
+# panic ends these programs at once and says nothing (Rust 1.91 has that as a strategy of its own).
+build_static() { # TARGET EXAMPLE...
+    local target=$1 flags=(-C target-feature=+crt-static -C relocation-model=static -C force-unwind-tables=no)
+    flags+=(-Z unstable-options -C panic=immediate-abort)
+    shift
+    use_compiler_with_source
+    RUSTC_BOOTSTRAP=1 RUSTFLAGS="${flags[*]}" CFLAGS='-Os -fno-asynchronous-unwind-tables' \
+        "${compiler[@]}" build --quiet --profile small --target "$target" --features vendored \
+        -Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size "${@/#/--example=}" </dev/null
+}
+
 has_cgroup_v1() { grep -qs 'name=systemd' /proc/self/cgroup; }
