@@ -2,17 +2,21 @@
 //! `systemd-run --scope` does. `scripts/static` measures by it what the library adds to a program, and `scripts/startup`
 //! how soon it is done.
 
-use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitCode, id};
+use std::ffi::CString;
+use std::os::unix::ffi::OsStringExt;
+use std::process::{ExitCode, id};
 use std::time::Duration;
 
+use nix::unistd::execvp;
 use unitwait::{Error, Manager, Scope};
 
 const SOON: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args_os().skip(1);
-    let Some(command) = arguments.next() else {
+    // The kernel ends each argument with a NUL byte, so none has one within.
+    let words = std::env::args_os().skip(1).filter_map(|word| CString::new(word.into_vec()).ok());
+    let command: Vec<CString> = words.collect();
+    let Some(name) = command.first() else {
         eprintln!("usage: one_scope COMMAND [ARGUMENT]...");
         return ExitCode::FAILURE;
     };
@@ -20,7 +24,9 @@ fn main() -> ExitCode {
         eprintln!("{error}");
         return ExitCode::FAILURE;
     }
-    eprintln!("{}", Command::new(command).args(arguments).exec());
+    // Not the standard library's, which is not this library's weight to carry.
+    let Err(errno) = execvp(name, &command);
+    eprintln!("{errno}");
     ExitCode::FAILURE
 }
 
