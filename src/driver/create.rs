@@ -67,7 +67,7 @@ impl Create {
         inspection: Inspection,
         unknown: PidfdsUnknown,
     ) -> Create {
-        let naming = Naming::new(unknown, inspection.processes.len());
+        let naming = Naming::new(unknown, &inspection.processes);
         Create {
             asked,
             unit,

@@ -1,4 +1,4 @@
-//! The dbus thread: poll(2) on the bus socket, the bell and the nearest deadline, and the router between them.
+//! The dbus thread: ppoll(2) on the bus socket, the bell and the nearest deadline, and the router between them.
 //!
 //! It alone owns the connection and the table of jobs, holds no lock, and never waits for a caller. Idle, it
 //! does not wake at all.
@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll, ppoll};
+use nix::sys::time::TimeSpec;
 
 use super::Slot;
 use super::connection::{Connecting, Connection};
@@ -117,14 +118,9 @@ impl EventLoop {
     }
 
     fn wait(&self) {
-        let timeout = match self.router.deadline() {
-            None => PollTimeout::NONE,
-            Some(deadline) => {
-                // Rounded up: to wake a moment too early would be to wake twice.
-                let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_micros(999);
-                PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
-            }
-        };
+        // Not poll(2), whose milliseconds are as long as a call takes.
+        let left = |deadline: Instant| TimeSpec::from(deadline.saturating_duration_since(Instant::now()));
+        let timeout = self.router.deadline().map(left);
         let mut fds = vec![PollFd::new(self.wake.as_fd(), PollFlags::POLLIN)];
         if let Some(connection) = &self.connection {
             let interest = connection.interest();
@@ -134,7 +130,7 @@ impl EventLoop {
             fds.push(PollFd::new(sys::borrow(connection, interest.fd), flags));
         }
         // An interrupted poll is one that woke early; the loop looks at everything anyway.
-        let _ = poll(&mut fds, timeout);
+        let _ = ppoll(&mut fds, timeout, None);
     }
 
     fn take_commands(&mut self) -> bool {

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use dbus::Message;
 
+use crate::cgroup::Process;
 use crate::systemd1::{self, BusError, Call, Members};
 
 /// dbus-daemon's own limit on the descriptors in one message (`max_message_unix_fds`, `dbus-daemon(1)`).
@@ -28,8 +29,10 @@ pub(super) struct Naming {
 }
 
 impl Naming {
-    pub(super) fn new(unknown: PidfdsUnknown, processes: usize) -> Naming {
-        let by_pidfd = (1..=MOST).contains(&processes) && !unknown.0.load(Ordering::Relaxed);
+    pub(super) fn new(unknown: PidfdsUnknown, processes: &[Process]) -> Naming {
+        // The number of the process that asks is its own for as long as it asks.
+        let own = processes.iter().all(|process| process.pid == std::process::id());
+        let by_pidfd = !own && processes.len() <= MOST && !unknown.0.load(Ordering::Relaxed);
         Naming { unknown, by_pidfd }
     }
 
@@ -137,18 +140,30 @@ mod tests {
         BusError { name: format!("org.freedesktop.DBus.Error.{name}"), message: message.into() }
     }
 
+    /// How so many processes that are not this one are named.
+    fn of(unknown: &PidfdsUnknown, processes: usize) -> Naming {
+        let other = Process { pid: std::process::id() + 1, started: 0 };
+        Naming::new(unknown.clone(), &vec![other; processes])
+    }
+
+    #[test]
+    fn the_process_that_asks_is_named_by_its_number() {
+        let own = Process { pid: std::process::id(), started: 0 };
+        assert!(!Naming::new(PidfdsUnknown::default(), &[own]).by_pidfd());
+    }
+
     #[test]
     fn a_manager_that_does_not_know_pidfds_is_asked_with_them_once_and_each_request_falls_back_once() {
         let unknown = PidfdsUnknown::default();
         let old = refusal("PropertyReadOnly", "Cannot set property PIDFDs, or unknown property.");
         assert!(says_unknown(&BusError::no_pidfds("the bus says so".into())));
-        let (mut first, mut second) = (Naming::new(unknown.clone(), 1), Naming::new(unknown.clone(), 16));
+        let (mut first, mut second) = (of(&unknown, 1), of(&unknown, 16));
         for naming in [&mut first, &mut second] {
             assert!(naming.by_pidfd());
             assert!(naming.falls_back(&old) && !naming.by_pidfd());
             assert!(!naming.falls_back(&old), "it is asked for by number now");
         }
-        assert!(!Naming::new(unknown, 1).by_pidfd());
+        assert!(!of(&unknown, 1).by_pidfd());
     }
 
     #[test]
@@ -160,9 +175,9 @@ mod tests {
             refusal("NotSupported", "a property of another kind"),
             refusal("AccessDenied", "Access denied"),
         ] {
-            assert!(!Naming::new(unknown.clone(), 1).falls_back(&other), "{other:?}");
+            assert!(!of(&unknown, 1).falls_back(&other), "{other:?}");
         }
-        assert!(Naming::new(unknown, 1).by_pidfd());
+        assert!(of(&unknown, 1).by_pidfd());
     }
 
     #[test]
@@ -179,9 +194,9 @@ mod tests {
     #[test]
     fn what_a_bus_cannot_carry_now_is_asked_for_by_number_and_the_next_by_pidfd_again() {
         let unknown = PidfdsUnknown::default();
-        assert!(Naming::new(unknown.clone(), 1).falls_back(&refusal("LimitsExceeded", "")));
-        assert!(Naming::new(unknown.clone(), 1).by_pidfd());
-        assert!(!Naming::new(unknown.clone(), MOST + 1).by_pidfd(), "no bus passes that many");
-        assert!(!Naming::new(unknown, 0).by_pidfd(), "a slice has no processes");
+        assert!(of(&unknown, 1).falls_back(&refusal("LimitsExceeded", "")));
+        assert!(of(&unknown, 1).by_pidfd());
+        assert!(!of(&unknown, MOST + 1).by_pidfd(), "no bus passes that many");
+        assert!(!of(&unknown, 0).by_pidfd(), "a slice has no processes");
     }
 }

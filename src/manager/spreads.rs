@@ -19,7 +19,7 @@ pub(super) struct Spreads(Mutex<HashMap<String, (Instant, u32)>>);
 
 impl Spreads {
     /// Over how many a slice is spread now, whose control group this is.
-    pub fn over(&self, layout: &CgroupLayout, slice: &str, group: &str) -> u32 {
+    pub(super) fn over(&self, layout: &CgroupLayout, slice: &str, group: &str) -> u32 {
         // Who finds another thread here looks by itself: nobody waits, in the child of a fork neither.
         let known = self.0.try_lock().ok().and_then(|known| known.get(slice).copied());
         if let Some((_, over)) = known.filter(|(at, _)| at.elapsed() < HOLDS) {

@@ -13,7 +13,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 /// As long as an answer takes where nothing lies: a program's first call is not to wait for more.
-const FIRST_NUDGE: Duration = Duration::from_millis(1);
+const FIRST_NUDGE: Duration = Duration::from_micros(200);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// Why there is no connection.
