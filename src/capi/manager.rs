@@ -238,6 +238,10 @@ pub struct unitwait_stats {
     pub connections: u64,
     /// The longest that a request took, in microseconds.
     pub longest_us: u64,
+    /// Messages sent.
+    pub messages_sent: u64,
+    /// Messages received.
+    pub messages_received: u64,
 }
 
 /// Reads the driver's counters. Blocks for two seconds at the most.
@@ -265,6 +269,8 @@ pub extern "C" fn unitwait_manager_stats(
             foreign: read.foreign,
             connections: read.connections,
             longest_us: microseconds(read.longest),
+            messages_sent: read.messages_sent,
+            messages_received: read.messages_received,
         });
         Ok(())
     })

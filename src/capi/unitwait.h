@@ -459,6 +459,10 @@ typedef struct unitwait_stats {
   uint64_t connections;
   // The longest that a request took, in microseconds.
   uint64_t longest_us;
+  // Messages sent.
+  uint64_t messages_sent;
+  // Messages received.
+  uint64_t messages_received;
 } unitwait_stats;
 
 #ifdef __cplusplus

@@ -58,6 +58,8 @@ pub(crate) struct EventLoop {
     router: Router<Box<dyn Slot>>,
     connection: Option<Connection>,
     connecting: Option<Connecting>,
+    sent: u64,
+    received: u64,
 }
 
 impl EventLoop {
@@ -68,7 +70,8 @@ impl EventLoop {
         wake: Arc<Wake>,
     ) -> Self {
         let router = Router::new(endpoint.address.clone(), window);
-        EventLoop { endpoint, commands, wake, router, connection: None, connecting: None }
+        let (connection, connecting) = (None, None);
+        EventLoop { endpoint, commands, wake, router, connection, connecting, sent: 0, received: 0 }
     }
 
     /// Runs until the last caller closes.
@@ -144,7 +147,8 @@ impl EventLoop {
                 Ok(Command::Watch(id, watcher)) => self.router.watch(id, watcher),
                 Ok(Command::Unwatch(id)) => self.router.unwatch(id),
                 Ok(Command::Stats(to)) => {
-                    let _ = to.try_send(self.router.stats());
+                    let (messages_sent, messages_received) = (self.sent, self.received);
+                    let _ = to.try_send(Stats { messages_sent, messages_received, ..self.router.stats() });
                 }
                 Ok(Command::Close) | Err(TryRecvError::Disconnected) => return false,
                 Err(TryRecvError::Empty) => return true,
@@ -172,6 +176,7 @@ impl EventLoop {
             drop(inside);
             // The router logs, and the host program's logger may take its time: none of a fork's.
             while let Some(incoming) = next_of(connection) {
+                self.received += 1;
                 if let Some(incoming) = incoming {
                     self.router.incoming(Instant::now(), incoming);
                 }
@@ -239,8 +244,9 @@ impl EventLoop {
                 }
             };
         drop(inside);
-        if !sent {
-            self.lose_connection();
+        match sent {
+            true => self.sent += 1,
+            false => self.lose_connection(),
         }
     }
 }

@@ -31,6 +31,10 @@ pub struct Stats {
     pub foreign: u64,
     /// Connections made, the first included.
     pub connections: u64,
+    /// Messages sent, those included that make and keep the connection.
+    pub messages_sent: u64,
+    /// Messages received, those included that were of no use.
+    pub messages_received: u64,
     /// The longest that a request took.
     pub longest: Duration,
 }
