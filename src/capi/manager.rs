@@ -242,6 +242,10 @@ pub struct unitwait_stats {
     pub messages_sent: u64,
     /// Messages received.
     pub messages_received: u64,
+    /// What the sent messages had in bytes.
+    pub bytes_sent: u64,
+    /// What the received messages had in bytes.
+    pub bytes_received: u64,
 }
 
 /// Reads the driver's counters. Blocks for two seconds at the most.
@@ -271,6 +275,8 @@ pub extern "C" fn unitwait_manager_stats(
             longest_us: microseconds(read.longest),
             messages_sent: read.messages_sent,
             messages_received: read.messages_received,
+            bytes_sent: read.bytes_sent,
+            bytes_received: read.bytes_received,
         });
         Ok(())
     })

@@ -463,6 +463,10 @@ typedef struct unitwait_stats {
   uint64_t messages_sent;
   // Messages received.
   uint64_t messages_received;
+  // What the sent messages had in bytes.
+  uint64_t bytes_sent;
+  // What the received messages had in bytes.
+  uint64_t bytes_received;
 } unitwait_stats;
 
 #ifdef __cplusplus

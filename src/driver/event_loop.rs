@@ -12,7 +12,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll, ppoll};
 use nix::sys::time::TimeSpec;
 
 use super::Slot;
-use super::connection::{Connecting, Connection};
+use super::connection::{self, Connecting, Connection};
 use super::fork::Inside;
 use super::placing;
 use super::plan::Plan;
@@ -58,8 +58,21 @@ pub(crate) struct EventLoop {
     router: Router<Box<dyn Slot>>,
     connection: Option<Connection>,
     connecting: Option<Connecting>,
-    sent: u64,
-    received: u64,
+    traffic: Traffic,
+}
+
+/// Messages and their bytes, over all connections.
+#[derive(Default)]
+struct Traffic {
+    sent: (u64, u64),
+    received: (u64, u64),
+}
+
+impl Traffic {
+    fn add_to(&self, rest: Stats) -> Stats {
+        let ((messages_sent, bytes_sent), (messages_received, bytes_received)) = (self.sent, self.received);
+        Stats { messages_sent, bytes_sent, messages_received, bytes_received, ..rest }
+    }
 }
 
 impl EventLoop {
@@ -70,8 +83,8 @@ impl EventLoop {
         wake: Arc<Wake>,
     ) -> Self {
         let router = Router::new(endpoint.address.clone(), window);
-        let (connection, connecting) = (None, None);
-        EventLoop { endpoint, commands, wake, router, connection, connecting, sent: 0, received: 0 }
+        let (connection, connecting, traffic) = (None, None, Traffic::default());
+        EventLoop { endpoint, commands, wake, router, connection, connecting, traffic }
     }
 
     /// Runs until the last caller closes.
@@ -147,8 +160,7 @@ impl EventLoop {
                 Ok(Command::Watch(id, watcher)) => self.router.watch(id, watcher),
                 Ok(Command::Unwatch(id)) => self.router.unwatch(id),
                 Ok(Command::Stats(to)) => {
-                    let (messages_sent, messages_received) = (self.sent, self.received);
-                    let _ = to.try_send(Stats { messages_sent, messages_received, ..self.router.stats() });
+                    let _ = to.try_send(self.traffic.add_to(self.router.stats()));
                 }
                 Ok(Command::Close) | Err(TryRecvError::Disconnected) => return false,
                 Err(TryRecvError::Empty) => return true,
@@ -175,8 +187,9 @@ impl EventLoop {
             let alive = connection.pump();
             drop(inside);
             // The router logs, and the host program's logger may take its time: none of a fork's.
-            while let Some(incoming) = next_of(connection) {
-                self.received += 1;
+            while let Some((incoming, size)) = next_of(connection) {
+                self.traffic.received.0 += 1;
+                self.traffic.received.1 += size;
                 if let Some(incoming) = incoming {
                     self.router.incoming(Instant::now(), incoming);
                 }
@@ -235,25 +248,30 @@ impl EventLoop {
         let inside = Inside::enter();
         let by_pidfd = placing::message(call, serial, direct, &pidfds);
         // A connection that cannot pass descriptors refuses those, and nothing else.
-        let sent = by_pidfd.is_some_and(|message| connection.send(message, wants_reply).is_ok())
-            || match placing::by_number(call, || connection.counts_otherwise()) {
-                Ok(call) => connection.send(call.to_message(serial, direct, &[]), wants_reply).is_ok(),
+        let sent = match by_pidfd.and_then(|message| connection.send(message, wants_reply).ok()) {
+            Some(size) => Some(size),
+            None => match placing::by_number(call, || connection.counts_otherwise()) {
+                Ok(call) => connection.send(call.to_message(serial, direct, &[]), wants_reply).ok(),
                 Err(strangers) => {
                     drop(inside);
                     return self.router.unsent(Instant::now(), serial, strangers);
                 }
-            };
+            },
+        };
         drop(inside);
         match sent {
-            true => self.sent += 1,
-            false => self.lose_connection(),
+            Some(size) => {
+                self.traffic.sent.0 += 1;
+                self.traffic.sent.1 += size;
+            }
+            None => self.lose_connection(),
         }
     }
 }
 
-/// The next message, as far as it says anything here.
-fn next_of(connection: &Connection) -> Option<Option<Incoming>> {
+/// The next message, as far as it says anything here, and its size.
+fn next_of(connection: &Connection) -> Option<(Option<Incoming>, u64)> {
     let _inside = Inside::enter();
     let message = connection.next()?;
-    Some(Incoming::parse(&message))
+    Some((Incoming::parse(&message), connection::size(&message)))
 }

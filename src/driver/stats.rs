@@ -35,6 +35,10 @@ pub struct Stats {
     pub messages_sent: u64,
     /// Messages received, those included that were of no use.
     pub messages_received: u64,
+    /// What the sent messages had in bytes.
+    pub bytes_sent: u64,
+    /// What the received messages had in bytes.
+    pub bytes_received: u64,
     /// The longest that a request took.
     pub longest: Duration,
 }
