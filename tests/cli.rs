@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
+#[path = "cli/bench.rs"]
+mod bench;
 #[path = "cli/failures.rs"]
 mod failures;
 #[path = "cli/living.rs"]

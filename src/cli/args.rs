@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use clap_complete::Shell;
 use nix::sys::signal::Signal;
 use unitwait::{KillWhom, OnExists, Spread};
@@ -59,6 +59,12 @@ Ends by SIGINT or SIGTERM, when its reader leaves, or with status 0 at --timeout
 time until systemd has agreed. What changes happen from then on is told; `unitwait list` tells how things are.
 Changes that were missed, for the connection was away or their reader slow, are told on stderr, and with --json also as
 an object of their own (\"event\": \"interrupted\", \"dropped\").";
+
+const BENCH_NOTES: &str = "\
+Each scope holds one process that was started beforehand, is seen in the kernel to hold it, and is stopped again; all are
+in a slice of their own, with DefaultDependencies=no. They come in rounds of four for each caller, at least 100: so many
+stand besides those of --live. Each call has 30 s, and with --timeout the whole has so long.
+Nothing is left behind, however it ends. With --svg more is measured: fewer and more callers, and units that stand.";
 
 /// Create systemd's transient scopes and wait for them, with a deadline
 #[derive(Debug, Parser)]
@@ -124,6 +130,8 @@ pub enum Command {
     List(List),
     /// Tell each change of units' states as it happens, a line for each
     Watch(Watch),
+    /// Measure what it takes here to create scopes and to stop them
+    Bench(Bench),
     /// Say what this machine has, and what to do about what is wrong; status 69 where nothing can be done here
     Doctor,
     /// Print a shell's completions for this command
@@ -268,6 +276,45 @@ pub struct Watch {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = BENCH_NOTES)]
+pub struct Bench {
+    /// How many scopes to create and to stop
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = value_parser!(u32).range(1..=100_000))]
+    pub ops: u32,
+    /// How many callers there are, or requests under way, or scopes in a batch
+    #[arg(long, value_name = "C", default_value_t = 1, value_parser = value_parser!(u32).range(1..=1000))]
+    pub concurrency: u32,
+    /// How they are created
+    #[arg(long, value_enum, default_value_t = BenchMode::Blocking)]
+    pub mode: BenchMode,
+    /// How many more scopes stand meanwhile
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = value_parser!(u32).range(0..=20_000))]
+    pub live: u32,
+    /// Spread the scopes over so many slices below their slice
+    #[arg(long, value_name = "K|auto", value_parser = spread)]
+    pub spread: Option<Spread>,
+    /// Draw how long calls took, and how many went through, into a picture
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BenchMode {
+    /// Each caller is a thread that waits for one scope at a time
+    Blocking,
+    /// One thread has many tickets, and waits for the oldest
+    Tickets,
+    /// One thread creates many by one call
+    Batch,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spread {
+    Auto,
+    Over(u32),
+}
+
+#[derive(Debug, Args)]
 pub struct Completions {
     /// The shell
     #[arg(value_name = "SHELL", value_enum)]
@@ -343,6 +390,14 @@ fn signal(given: &str) -> Result<i32, String> {
     let signal =
         Signal::from_str(&full).map_err(|_| "there is no signal of that name; `kill -l` lists them")?;
     Ok(signal as i32)
+}
+
+fn spread(given: &str) -> Result<Spread, String> {
+    match given.parse() {
+        _ if given == "auto" => Ok(Spread::Auto),
+        Ok(slices @ 1..=10_000) => Ok(Spread::Over(slices)),
+        _ => Err("it is a number from 1 to 10000, or auto".into()),
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! What a person sees, and can do, while something takes its time: a line on the terminal that tells how far it is, and
 //! Ctrl-C, which ends the program at once and leaves the terminal clean.
 
-use std::io::{self, Write};
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -53,12 +54,30 @@ impl<'a> Live<'a> {
 
     /// Does what blocks, by a deadline of its own, in a thread beside. A signal ends the program in the midst of it.
     pub fn work<T: Send>(&mut self, doing: &str, work: impl FnOnce() -> T + Send) -> Result<T, Failure> {
+        self.follow(|| doing, work)
+    }
+
+    /// As [`work`](Live::work), and tells how far it is.
+    pub fn follow<T: Send, S: AsRef<str>>(
+        &mut self,
+        doing: impl Fn() -> S,
+        work: impl FnOnce() -> T + Send,
+    ) -> Result<T, Failure> {
         let (to, from) = bounded(1);
         thread::scope(|threads| {
             let work = move || drop(to.send(work()));
             thread::Builder::new().spawn_scoped(threads, work).map_err(no_thread)?;
-            self.next(&from, doing).ok_or_else(|| no_thread(io::ErrorKind::Other.into()))
+            match self.hear(&from, Instant::now() + NEVER, doing) {
+                Heard::Answer(answer) => Ok(answer),
+                Heard::Signal(signal) => self.obey(signal),
+                Heard::Nothing => Err(no_thread(io::ErrorKind::Other.into())),
+            }
         })
+    }
+
+    /// The line tells of no end where none was asked for.
+    pub fn until_given_end(&mut self) {
+        self.line.until = self.session.given_end();
     }
 
     /// The channel's next message; `None` where there will be none. A signal ends the program in the midst of it.
@@ -96,7 +115,12 @@ impl<'a> Live<'a> {
         self.line.clear();
     }
 
-    fn hear<'s, T>(&mut self, from: &Receiver<T>, until: Instant, stage: impl Fn() -> &'s str) -> Heard<T> {
+    fn hear<T, S: AsRef<str>>(
+        &mut self,
+        from: &Receiver<T>,
+        until: Instant,
+        stage: impl Fn() -> S,
+    ) -> Heard<T> {
         loop {
             let now = Instant::now();
             if now >= until {
@@ -109,7 +133,7 @@ impl<'a> Live<'a> {
                     Some(signal) => return Heard::Signal(signal),
                     None => continue,
                 },
-                default(next - now) => self.line.show(stage()),
+                default(next - now) => self.line.show(stage().as_ref()),
             }
         }
     }
@@ -145,7 +169,7 @@ fn subject(units: &[String]) -> String {
 struct Line {
     /// `None` where nobody would see it, or where it would get between other lines.
     from: Option<Instant>,
-    until: Instant,
+    until: Option<Instant>,
     subject: String,
     shown: String,
 }
@@ -156,7 +180,7 @@ impl Line {
         let is_logged = log::max_level() != LevelFilter::Off;
         let wanted = !for_programs && !is_logged && output::stderr_is_terminal();
         let from = wanted.then(|| Instant::now() + SHORT);
-        Line { from, until, subject: subject(units), shown: String::new() }
+        Line { from, until: Some(until), subject: subject(units), shown: String::new() }
     }
 
     fn next_look(&self, now: Instant) -> Option<Instant> {
@@ -168,17 +192,20 @@ impl Line {
         if self.from.is_none_or(|from| now < from) {
             return;
         }
-        let text = format!("{}: {stage}, {} left", self.subject, left(self.until, now));
+        let mut text = format!("{}: {stage}", self.subject);
+        if let Some(until) = self.until {
+            let _ = write!(text, ", {} left", left(until, now));
+        }
         if text != self.shown {
             // Without wrapping: what is longer than the terminal is wide could not be drawn over.
-            write(&format!("\r\x1b[?7l{text}\x1b[K\x1b[?7h"));
+            draw(&format!("\r\x1b[?7l{text}\x1b[K\x1b[?7h"));
             self.shown = text;
         }
     }
 
     fn clear(&mut self) {
         if !self.shown.is_empty() {
-            write("\r\x1b[K");
+            draw("\r\x1b[K");
             self.shown.clear();
         }
     }
@@ -197,7 +224,7 @@ fn left(until: Instant, now: Instant) -> humantime::FormattedDuration {
 }
 
 /// At one stroke, so that nothing gets between.
-fn write(text: &str) {
+fn draw(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
 

@@ -3,6 +3,7 @@
 mod args;
 mod attach;
 mod audit;
+mod bench;
 mod completions;
 mod create;
 mod doctor;
@@ -77,6 +78,7 @@ fn obey(arguments: Arguments, output: Output) -> Result<(), Failure> {
         Command::Audit(asked) => audit::audit(&session, &asked.units),
         Command::List(asked) => inspect::list(&session, asked),
         Command::Watch(asked) => watch::watch(&session, &asked.patterns),
+        Command::Bench(asked) => bench::bench(&session, asked),
         Command::Doctor => doctor::doctor(&session),
         Command::Completions(asked) => completions::completions(&session, asked),
         Command::Man(asked) => man::man(&session, asked),

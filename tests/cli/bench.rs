@@ -1,0 +1,124 @@
+//! `bench`: its figures, its refusals, and that nothing of it is left behind, however it ends.
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::sandbox::{NOBODY, object, run, signal, stderr, stdout, unitwait, unitwait_as};
+
+/// Units and processes of the benchmark with this number.
+fn left(pid: u32) -> String {
+    let patterns = [format!("unitwait_bench_{pid}*"), format!("bench-unitwait-{pid}-*")];
+    let units =
+        Command::new("systemctl").args(["list-units", "--all", "--no-legend"]).args(&patterns).output();
+    stdout(&units.unwrap()).to_string()
+}
+
+fn nothing_is_left(pid: u32) {
+    let until = Instant::now() + Duration::from_secs(20);
+    while !left(pid).is_empty() {
+        assert!(Instant::now() < until, "{}", left(pid));
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_benchmark_tells_what_a_create_takes_in_each_mode_and_leaves_nothing() {
+    for (mode, concurrency) in [("blocking", "1"), ("blocking", "7"), ("tickets", "8"), ("batch", "6")] {
+        let arguments = ["bench", "--ops", "20", "--mode", mode, "--concurrency", concurrency, "--live", "5"];
+        let child = unitwait().args(arguments).arg("--json").stdout(Stdio::piped()).spawn().unwrap();
+        let pid = child.id();
+        let output = child.wait_with_output().unwrap();
+        let told = object(&output.stdout);
+        for kind in ["create", "stop"] {
+            let kind = &told[kind];
+            assert_eq!((kind["count"].as_u64(), kind["errors"].as_u64()), (Some(20), Some(0)), "{told}");
+            let times = ["median_us", "p90_us", "p99_us", "max_us"].map(|name| kind[name].as_f64().unwrap());
+            assert!(times[0] > 0.0 && times.is_sorted(), "{told}");
+            let rest = [&kind["per_second"], &kind["cpu_us"]["process"], &kind["cpu_us"]["manager"]];
+            assert!(rest.iter().all(|number| number.as_f64() > Some(0.0)), "{told}");
+        }
+        // The call, its reply and the signal.
+        assert_eq!(told["create"]["messages"].as_f64(), Some(3.0), "{told}");
+        assert!(told["create"]["bytes"].as_f64() > Some(300.0), "{told}");
+        assert!(told["rss_bytes"].as_u64() > Some(1 << 20) && told["threads"].as_u64() > Some(1), "{told}");
+        assert_eq!((told["live"].as_u64(), told["mode"].as_str()), (Some(5), Some(mode)), "{told}");
+        assert_eq!(left(pid), "");
+    }
+}
+
+#[test]
+fn a_benchmark_of_the_managers_own_socket_is_told_to_people_and_drawn() {
+    let picture = format!("/tmp/unitwait-bench-{}.svg", std::process::id());
+    let output = run(["bench", "--private", "--ops", "10", "--live", "8", "--svg", &picture]);
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""));
+    let told = stdout(&output);
+    assert!(told.contains("private: 10 scopes, blocking, concurrency 1, 8 more standing"), "{told}");
+    assert!(told.contains("us systemd, none the bus"), "{told}");
+    let drawn = fs::read_to_string(&picture).unwrap();
+    fs::remove_file(&picture).unwrap();
+    assert!(drawn.starts_with("<svg ") && drawn.ends_with("</svg>\n"), "{drawn}");
+    for axis in ["time of a call, ms", "calls done, %", "callers", "other scopes in the slice"] {
+        assert!(drawn.contains(axis), "{axis}: {drawn}");
+    }
+}
+
+#[test]
+fn nonsense_is_refused_before_anything_is_created() {
+    let counts =
+        ["--ops=0", "--ops=-1", "--ops=many", "--concurrency=0", "--live=1e9", "--mode=fast", "--spread=0"];
+    for nonsense in counts {
+        let refused = run(["bench", "--json", nonsense]);
+        let error = &object(&refused.stderr)["error"];
+        assert_eq!((refused.status.code(), error["kind"].as_str()), (Some(64), Some("usage")), "{error}");
+    }
+    for nowhere in ["/no/such/directory/x.svg", "/proc"] {
+        let refused = run(["bench", "--json", "--svg", nowhere]);
+        let error = &object(&refused.stderr)["error"];
+        assert!(error["message"].as_str().unwrap().starts_with("could not write"), "{error}");
+    }
+    let stranger = unitwait_as(NOBODY).args(["bench", "--json", "--ops", "5"]).output().unwrap();
+    let error = &object(&stranger.stderr)["error"];
+    assert_eq!(
+        (stranger.status.code(), error["kind"].as_str()),
+        (Some(77), Some("access_denied")),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_benchmark_that_is_ended_or_killed_leaves_neither_unit_nor_process() {
+    for how in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGKILL] {
+        let arguments = ["bench", "--ops", "100000", "--concurrency", "4", "--live", "30"];
+        let mut child = unitwait().args(arguments).stdout(Stdio::null()).spawn().unwrap();
+        let pid = child.id();
+        let until = Instant::now() + Duration::from_secs(20);
+        while left(pid).lines().count() < 32 {
+            assert!(Instant::now() < until, "it does not get going: {}", left(pid));
+            thread::sleep(Duration::from_millis(5));
+        }
+        signal(&child, how);
+        assert!(!child.wait().unwrap().success());
+        nothing_is_left(pid);
+    }
+}
+
+#[test]
+fn a_benchmark_ends_by_its_deadline() {
+    let begun = Instant::now();
+    let child = unitwait()
+        .args(["bench", "--ops", "100000", "--timeout", "1s", "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let pid = child.id();
+    let output = child.wait_with_output().unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(20));
+    assert_eq!(output.status.code(), Some(75), "{output:?}");
+    assert!(object(&output.stdout)["create"]["count"].as_u64() > Some(0), "{output:?}");
+    nothing_is_left(pid);
+}
