@@ -10,8 +10,6 @@ use nix::fcntl::OFlag;
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use nix::unistd::pipe2;
 
-use crate::failure::Failure;
-
 /// Each sleeper waits for the end of a pipe that this program alone writes to: a program that is killed takes them all
 /// with it, and a scope without a process goes by itself. The shell ends after the last of them, and becomes what is
 /// to be done then.
@@ -38,21 +36,21 @@ pub struct Holder {
 }
 
 impl Holder {
-    pub fn start(count: usize) -> Result<Holder, Failure> {
+    pub fn start(count: usize) -> io::Result<Holder> {
         Holder::with_end(count, &[])
     }
 
     /// One whose sleepers' end is followed by `unitwait` with these arguments.
-    pub fn with_end(count: usize, arguments: &[&str]) -> Result<Holder, Failure> {
+    pub fn with_end(count: usize, arguments: &[&str]) -> io::Result<Holder> {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", SCRIPT, "sh", &count.to_string()]);
         if !arguments.is_empty() {
-            command.arg(env::current_exe().map_err(not_started)?).args(arguments);
+            command.arg(env::current_exe()?).args(arguments);
         }
-        let (read, life) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| not_started(errno.into()))?;
+        let (read, life) = pipe2(OFlag::O_CLOEXEC)?;
         // In a group of its own, which Ctrl-C does not reach: it has to outlive this program.
         command.stdin(read).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
-        let mut shell = with_no_signal_held(|| command.spawn()).map_err(not_started)?;
+        let mut shell = with_no_signal_held(|| command.spawn())?;
         // It has a copy of the pipe's end, which is to be read in the shell alone.
         drop(command);
         let told = shell.stdout.take().map(BufReader::new);
@@ -63,7 +61,7 @@ impl Holder {
             return Ok(holder);
         }
         let came = holder.pids.len();
-        Err(not_started(io::Error::other(format!("of {count} only {came} came up"))))
+        Err(io::Error::other(format!("of {count} processes only {came} came up")))
     }
 
     /// Lets the sleepers go, and waits for what follows; false where that failed.
@@ -92,10 +90,6 @@ fn with_no_signal_held<T>(spawn: impl FnOnce() -> io::Result<T>) -> io::Result<T
     let spawned = spawn();
     held.thread_set_mask()?;
     spawned
-}
-
-fn not_started(source: io::Error) -> Failure {
-    Failure::System { doing: "start the processes that the scopes are to hold".into(), source }
 }
 
 #[cfg(test)]

@@ -56,7 +56,7 @@ pub fn bench(session: &Session, asked: &Bench) -> Result<(), Failure> {
     let slice = format!("unitwait_bench_{}.slice", process::id());
     let measured = live.follow(doing, || {
         // The last to go, and what is left if this program is killed: it stops the slice with all that is in it.
-        let janitor = Holder::with_end(0, &janitor(&session.target, &slice))?;
+        let janitor = Holder::with_end(0, &janitor(&session.target, &slice)).map_err(run::not_held)?;
         let load = Load {
             mode: asked.mode,
             concurrency: asked.concurrency as usize,

@@ -1,5 +1,6 @@
 //! Runs of the load: rounds of creating and stopping, beside scopes that stand.
 
+use std::io;
 use std::process;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -75,7 +76,7 @@ impl<'a> Runner<'a> {
 
     /// One scope, whose failure is the whole benchmark's: nobody waits for a thousand refusals.
     pub fn warm_up(&mut self, load: &Load) -> Result<(), Failure> {
-        let holder = Holder::start(1)?;
+        let holder = hold(1)?;
         let scopes = self.scopes(load, &holder);
         for scope in &scopes {
             self.meter.manager.create_scope(scope, load.deadline)?.stop(load.deadline)?;
@@ -87,7 +88,7 @@ impl<'a> Runner<'a> {
     pub fn stand(&mut self, load: &Load, count: usize) -> Result<(), Failure> {
         let mut left = count - self.standing.iter().map(|holder| holder.pids.len()).sum::<usize>();
         while left > 0 {
-            let holder = Holder::start(left.min(BATCH))?;
+            let holder = hold(left.min(BATCH))?;
             let scopes = self.scopes(load, &holder);
             left -= scopes.len();
             // Kept first: where a scope fails, the others have their processes until all is over.
@@ -103,7 +104,7 @@ impl<'a> Runner<'a> {
         let round = ROUND.max(load.concurrency * 4);
         let (mut left, mut tally) = (ops, Tally::default());
         while left > 0 && self.end.is_none_or(|end| Instant::now() < end) {
-            let holder = Holder::start(left.min(round))?;
+            let holder = hold(left.min(round))?;
             let scopes = self.scopes(load, &holder);
             left -= scopes.len();
             let active = tally.created(load.create(self.meter, &scopes, self.done)?);
@@ -119,6 +120,14 @@ impl<'a> Runner<'a> {
         let name = |number| format!("bench-unitwait-{}-{number}.scope", process::id());
         numbered.map(|(pid, number)| load.scope(name(number), *pid)).collect()
     }
+}
+
+fn hold(count: usize) -> Result<Holder, Failure> {
+    Holder::start(count).map_err(not_held)
+}
+
+pub fn not_held(source: io::Error) -> Failure {
+    Failure::System { doing: "start the processes that the scopes are to hold".into(), source }
 }
 
 #[derive(Default)]
