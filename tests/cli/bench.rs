@@ -1,6 +1,7 @@
 //! `bench`: its figures, its refusals, and that nothing of it is left behind, however it ends.
 
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -121,4 +122,21 @@ fn a_benchmark_ends_by_its_deadline() {
     assert_eq!(output.status.code(), Some(75), "{output:?}");
     assert!(object(&output.stdout)["create"]["count"].as_u64() > Some(0), "{output:?}");
     nothing_is_left(pid);
+}
+
+/// Before anything is installed, built or booted.
+#[test]
+fn a_comparison_that_cannot_be_is_refused_at_once() {
+    unitwait();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/compare");
+    let refused = |arguments: &[&str], uid: u32| {
+        let output = Command::new("bash").arg(script).args(arguments).uid(uid).output().unwrap();
+        (output.status.code(), stderr(&output).to_string())
+    };
+    for nonsense in [&["--rounds", "0"][..], &["--rounds", "many"], &["--rounds"], &["--fast"]] {
+        let (status, said) = refused(nonsense, 0);
+        assert!(status == Some(64) && said.starts_with("compare: "), "{status:?}: {said}");
+    }
+    let (status, said) = refused(&[], NOBODY);
+    assert!(status == Some(77) && said.contains("needs root"), "{status:?}: {said}");
 }
