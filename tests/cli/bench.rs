@@ -42,8 +42,8 @@ fn a_benchmark_tells_what_a_create_takes_in_each_mode_and_leaves_nothing() {
             let rest = [&kind["per_second"], &kind["cpu_us"]["process"], &kind["cpu_us"]["manager"]];
             assert!(rest.iter().all(|number| number.as_f64() > Some(0.0)), "{told}");
         }
-        // The call, its reply and the signal.
-        assert_eq!(told["create"]["messages"].as_f64(), Some(3.0), "{told}");
+        // The call, its reply and the signal; and where another client has subscribed, strangers' signals.
+        assert!(told["create"]["messages"].as_f64() >= Some(3.0), "{told}");
         assert!(told["create"]["bytes"].as_f64() > Some(300.0), "{told}");
         assert!(told["rss_bytes"].as_u64() > Some(1 << 20) && told["threads"].as_u64() > Some(1), "{told}");
         assert_eq!((told["live"].as_u64(), told["mode"].as_str()), (Some(5), Some(mode)), "{told}");

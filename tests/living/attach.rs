@@ -5,7 +5,7 @@ use std::fs;
 use unitwait::{Error, Operation, Scope};
 
 use super::runs::{directories, legacy, living, refused_by_runs_that_are_over, superseded, unified};
-use crate::support::{LONG, Sleeper, group_of, hybrid, manager, name};
+use crate::support::{LONG, Sleeper, asked, group_of, hybrid, manager, name};
 
 #[test]
 fn a_process_is_attached_to_a_living_scope_and_stays_when_that_is_asked_again() {
@@ -81,7 +81,7 @@ fn a_scope_without_delegation_takes_no_process_and_says_so() {
 fn what_cannot_be_attached_is_refused_unsent() {
     let manager = manager();
     let (active, first) = living(&manager, "unsent");
-    let before = manager.stats().unwrap();
+    let before = asked(&manager);
     for bad in [vec![], vec![0], vec![first.pid(), u32::MAX]] {
         let refused = active.attach(bad.clone(), LONG);
         assert!(refused.as_ref().is_err_and(Error::is_invalid_input), "{bad:?}: {refused:?}");
@@ -100,7 +100,7 @@ fn what_cannot_be_attached_is_refused_unsent() {
     }
     let late = active.attach([first.pid()], std::time::Duration::ZERO);
     assert!(late.is_err_and(|error| error.is_timeout()));
-    assert_eq!(manager.stats().unwrap(), before, "something was sent");
+    assert_eq!(asked(&manager), before, "something was sent");
     active.stop(LONG).unwrap();
 }
 

@@ -8,13 +8,13 @@ use nix::unistd::Pid;
 use unitwait::{Error, KillWhom, Manager, Property, Scope, Slice, UnitJob, Value};
 
 use crate::support::elsewhere::{Elsewhere, given, test_name};
-use crate::support::{LONG, Sleeper, manager, name, state};
+use crate::support::{LONG, Sleeper, asked, manager, name, state};
 
 /// Runs what must be refused, and sees that no request has even reached the dbus thread.
 fn refused_unsent<T: std::fmt::Debug>(manager: &Manager, ask: impl FnOnce() -> Result<T, Error>) -> Error {
-    let before = manager.stats().unwrap();
+    let before = asked(manager);
     let error = ask().unwrap_err();
-    assert_eq!(manager.stats().unwrap(), before, "something was sent before {error:?}");
+    assert_eq!(asked(manager), before, "something was sent before {error:?}");
     error
 }
 
