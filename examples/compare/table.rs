@@ -69,7 +69,8 @@ pub fn json(results: &Results, goals: &[Goal]) -> Json {
 /// Each peer's rounds side by side.
 pub fn picture(results: &Results) -> String {
     let panel = |case: &str, title: &str, y: &str, of: fn(&crate::figures::Figures) -> f64| {
-        let keys = ordered(results).into_iter().filter(|key| key.0 == case);
+        // By name, so that a peer has the same colour in each.
+        let keys = results.rounds.keys().copied().filter(|key| key.0 == case);
         let series = keys.filter(|key| key.1 != "systemd-run" || case != "one caller").map(|key| Series {
             name: key.1.into(),
             points: (1..).map(f64::from).zip(results.of(key).iter().map(of)).collect(),

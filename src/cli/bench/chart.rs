@@ -106,7 +106,7 @@ impl Panel {
 
     /// On the right, in the corner that lines which grow, or fall, leave free.
     fn name(&self, svg: &mut String, at: usize, name: &str, colour: &str) {
-        let falls = self.series.iter().any(|series| series.falls());
+        let falls = self.series.iter().all(Series::falls);
         let (top, bottom) = (TOP + 16.0, HEIGHT - BOTTOM - 12.0 - 15.0 * (self.series.len() - 1) as f64);
         let y = if falls { top } else { bottom } + 15.0 * at as f64;
         let right = WIDTH - RIGHT - 8.0;
@@ -125,7 +125,7 @@ const HEIGHT_HALF: f64 = (TOP + HEIGHT - BOTTOM) / 2.0;
 impl Series {
     fn falls(&self) -> bool {
         let ends = self.points.first().zip(self.points.last());
-        ends.is_some_and(|(first, last)| last.1 < first.1)
+        ends.is_some_and(|(first, last)| last.1 < first.1 * 0.7)
     }
 
     fn draw(&self, svg: &mut String, places: &[(f64, f64)], colour: &str) {
