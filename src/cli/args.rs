@@ -308,12 +308,6 @@ pub enum BenchMode {
     Batch,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Spread {
-    Auto,
-    Over(u32),
-}
-
 #[derive(Debug, Args)]
 pub struct Completions {
     /// The shell
@@ -372,11 +366,11 @@ fn utf8() -> impl TypedValueParser<Value = String> {
     OsStringValueParser::new().try_map(|given| given.into_string().map_err(|_| "it is not UTF-8"))
 }
 
-/// `auto`, or a number. Whether so many child slices can be is for the library to say.
 fn spread(given: &str) -> Result<Spread, String> {
-    match given {
-        "auto" => Ok(Spread::Auto),
-        number => number.parse().map(Spread::Over).map_err(|_| "it is `auto`, or a number of slices".into()),
+    match given.parse() {
+        _ if given == "auto" => Ok(Spread::Auto),
+        Ok(slices @ 1..=10_000) => Ok(Spread::Over(slices)),
+        _ => Err("it is `auto`, or a number of slices from 1 to 10000".into()),
     }
 }
 
@@ -390,14 +384,6 @@ fn signal(given: &str) -> Result<i32, String> {
     let signal =
         Signal::from_str(&full).map_err(|_| "there is no signal of that name; `kill -l` lists them")?;
     Ok(signal as i32)
-}
-
-fn spread(given: &str) -> Result<Spread, String> {
-    match given.parse() {
-        _ if given == "auto" => Ok(Spread::Auto),
-        Ok(slices @ 1..=10_000) => Ok(Spread::Over(slices)),
-        _ => Err("it is a number from 1 to 10000, or auto".into()),
-    }
 }
 
 #[cfg(test)]

@@ -243,9 +243,9 @@ fn a_spread_slice_is_named_by_its_parent_wherever_a_slice_is_named() {
     assert_eq!(listed, expected);
     let status = run(["status", "clispread.slice"]);
     assert!(stdout(&status).contains("units          2, in it"), "{status:?}");
-    for (bad, code) in [("0", 65), ("10001", 65), ("many", 64), ("-1", 64)] {
+    for bad in ["0", "10001", "many", "-1"] {
         let refused = run(["run", "--slice", "clispread", "--spread", bad, "--", "true"]);
-        assert_eq!(refused.status.code(), Some(code), "{refused:?}");
+        assert_eq!(refused.status.code(), Some(64), "{refused:?}");
     }
     let without = run(["run", "--spread", "5", "--", "true"]);
     assert!(without.status.code() == Some(65) && stderr(&without).contains("name one"), "{without:?}");

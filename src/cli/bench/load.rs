@@ -6,11 +6,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded};
-use unitwait::{ActiveScope, Deadline, Error, FinishedJob, Manager, Request, Scope, Ticket, UnitJob};
+use unitwait::{ActiveScope, Deadline, Error, FinishedJob, Manager, Request, Scope, Spread, Ticket, UnitJob};
 
 use super::host::Footprint;
 use super::measure::{Meter, Usage};
-use crate::args::{BenchMode, Spread};
+use crate::args::BenchMode;
 use crate::failure::Failure;
 use crate::live::no_thread;
 
@@ -41,7 +41,11 @@ impl Load {
     pub fn scope(&self, name: String, pid: u32) -> Scope {
         let scope = Scope::new(name).pid(pid).slice(self.slice.as_str()).default_dependencies(false);
         // One whose process is killed in the midst of it fails, and is not to stay.
-        spread(scope.collect_mode("inactive-or-failed"), self.spread)
+        let scope = scope.collect_mode("inactive-or-failed");
+        match self.spread {
+            Some(spread) => scope.spread(spread),
+            None => scope,
+        }
     }
 
     pub fn create(
@@ -86,11 +90,6 @@ impl Load {
         }
         calls
     }
-}
-
-/// The one place where a scope learns of its share of a spread slice.
-fn spread(scope: Scope, _: Option<Spread>) -> Scope {
-    scope
 }
 
 /// Threads that call without a pause. They are there before the clock starts, and go after it has stopped.

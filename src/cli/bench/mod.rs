@@ -44,9 +44,6 @@ struct Measured {
 }
 
 pub fn bench(session: &Session, asked: &Bench) -> Result<(), Failure> {
-    if asked.spread.is_some() {
-        return Err(Failure::Usage("--spread is not built yet".into()));
-    }
     asked.svg.as_deref().map_or(Ok(()), check_writable)?;
     let mut live = Live::begin(session, &["bench".to_string()])?;
     let manager = live.open()?;
