@@ -499,21 +499,3 @@ handle!(
     ActiveSlice,
     r#"let unit = manager.create_slice(&Slice::new("jobs.slice"), Duration::from_secs(5))?;"#
 );
-
-impl ActiveScope {
-    /// Over how many child slices its slice was spread when it was created; `None` where it was not
-    /// ([`Scope::spread`](crate::Scope::spread)). Does not block.
-    ///
-    /// ```no_run
-    /// # use std::time::Duration;
-    /// # use unitwait::{Manager, Scope, Spread};
-    /// # let manager = Manager::system()?;
-    /// let scope = Scope::new("job.scope").own_process().slice("jobs.slice").spread(Spread::Auto);
-    /// let active = manager.create_scope(&scope, Duration::from_secs(5))?;
-    /// println!("{} of {:?}", active.control_group(), active.spread());
-    /// # Ok::<(), unitwait::Error>(())
-    /// ```
-    pub fn spread(&self) -> Option<u32> {
-        self.0.spread
-    }
-}
