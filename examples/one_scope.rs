@@ -20,18 +20,22 @@ fn main() -> ExitCode {
         eprintln!("usage: one_scope COMMAND [ARGUMENT]...");
         return ExitCode::FAILURE;
     };
-    if let Err(error) = place() {
-        eprintln!("{error}");
-        return ExitCode::FAILURE;
-    }
+    // Not closed before, for exec ends its thread and its connection by itself.
+    let _manager = match place() {
+        Ok(manager) => manager,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
     // Not the standard library's, which is not this library's weight to carry.
     let Err(errno) = execvp(name, &command);
     eprintln!("{errno}");
     ExitCode::FAILURE
 }
 
-/// The manager is closed in the end, so that the command begins in a process of one thread.
-fn place() -> Result<(), Error> {
-    let scope = Scope::new(format!("one-{}.scope", id())).own_process();
-    Manager::private()?.create_scope(&scope, SOON).map(drop)
+fn place() -> Result<Manager, Error> {
+    let manager = Manager::private()?;
+    manager.create_scope(&Scope::new(format!("one-{}.scope", id())).own_process(), SOON)?;
+    Ok(manager)
 }
