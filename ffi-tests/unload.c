@@ -1,19 +1,8 @@
 /* A program that loads the library at run time, and lets go of it with a manager still open. Built without linking it:
  * its path is the argument. */
 #include <dlfcn.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include <unitwait.h>
-
-#define CHECK(holds)                                                                  \
-    do {                                                                              \
-        if (!(holds)) {                                                               \
-            fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #holds); \
-            exit(1);                                                                  \
-        }                                                                             \
-    } while (0)
+#include "check.h"
 
 typedef unitwait_code (*open_function)(uint32_t, int, int64_t, unitwait_manager **, unitwait_error **);
 typedef unitwait_code (*property_function)(

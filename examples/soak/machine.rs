@@ -119,8 +119,9 @@ fn second(begun: Instant, at: Instant) -> usize {
     usize::try_from(at.saturating_duration_since(begun).as_secs()).unwrap_or(usize::MAX)
 }
 
-fn lock(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
-    kept.lock().unwrap_or_else(PoisonError::into_inner)
+/// A caller that panicked is told of where it is joined.
+pub fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What this process has in use.

@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use unitwait::{Error, Operation};
 
-use crate::machine::{Metronome, waited};
+use crate::machine::{Metronome, lock, waited};
 
 /// What a call may be late by, beside what the machine was late by itself in the same moments.
 pub const MARGIN: Duration = Duration::from_millis(250);
@@ -206,10 +206,6 @@ fn cannot_be(error: &Error) -> bool {
         }
         _ => false,
     }
-}
-
-fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
-    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Display for Tally {

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::ffi::{CString, c_char, c_int};
 use std::ptr;
 
-use super::ended::{ended, unitwait_ended};
+use super::ended::{answer_end, unitwait_ended};
 use super::error::{Failure, answer, lend, quiet, unitwait_code, unitwait_error};
 use super::handle::{Handle, Shared, find, give, known};
 use super::list::{List, unitwait_list};
-use super::pass::{Many, Out, Text, c_text, deadline, microseconds};
+use super::pass::{Many, Out, Text, c_path, c_text, deadline, microseconds};
 use super::request::{unitwait_request, update};
 use super::units::whom_of;
-use super::value::{Held, unitwait_value};
+use super::value::{answer_value, unitwait_value};
 use crate::deadline::Deadline;
 use crate::driver::Outcome;
 use crate::error::Result;
@@ -70,12 +70,10 @@ impl Active {
 
 impl Standing {
     fn new(active: Active) -> Standing {
-        let path =
-            each!(active, of => of.path()).map(|path| c_text(path.into_os_string().into_encoded_bytes()));
         Standing {
             unit: c_text(each!(active, of => of.unit())),
             control_group: c_text(each!(active, of => of.control_group())),
-            path,
+            path: each!(active, of => of.path()).map(c_path),
             invocation: each!(active, of => of.invocation_id()).map(|id| c_text(id.to_string())),
             active,
             controllers: Shared::new(BTreeMap::new()),
@@ -127,6 +125,19 @@ pub(super) fn finished(job: &FinishedJob) -> unitwait_finished {
     unitwait_finished { job: job.id.get(), times: times(job.times) }
 }
 
+/// Answers a call that waits for a job.
+pub(super) fn answer_job(
+    to: Out<unitwait_finished>,
+    error: Out<*mut unitwait_error>,
+    wait: impl FnOnce() -> std::result::Result<FinishedJob, Failure>,
+) -> unitwait_code {
+    to.put(unitwait_finished::default());
+    answer(error, || {
+        to.put(finished(&wait()?));
+        Ok(())
+    })
+}
+
 /// How it came to be that a unit is there.
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -171,8 +182,7 @@ pub extern "C" fn unitwait_active_controller_path(
 ) -> *const c_char {
     quiet(ptr::null(), || {
         let (standing, controller) = (known(active)?, controller.get("controller").ok()?);
-        let path = each!(standing.active, of => of.controller_path(controller))?;
-        let path = c_text(path.into_os_string().into_encoded_bytes());
+        let path = c_path(each!(standing.active, of => of.controller_path(controller))?);
         // What was lent stays where it is.
         Some(standing.controllers.with(|known| known.entry(controller.into()).or_insert(path).as_ptr()))
     })
@@ -243,11 +253,9 @@ pub extern "C" fn unitwait_active_stop(
     job: Out<unitwait_finished>,
     error: Out<*mut unitwait_error>,
 ) -> unitwait_code {
-    job.put(unitwait_finished::default());
-    answer(error, || {
+    answer_job(job, error, || {
         let (standing, by) = (find(active)?, deadline(timeout_ms)?);
-        job.put(finished(&each!(standing.active, of => of.stop(by))?));
-        Ok(())
+        Ok(each!(standing.active, of => of.stop(by))?)
     })
 }
 
@@ -327,13 +335,9 @@ pub extern "C" fn unitwait_active_set(
     left_out: Out<*mut unitwait_list>,
     error: Out<*mut unitwait_error>,
 ) -> unitwait_code {
-    List::nothing(&[&gaps, &left_out]);
-    answer(error, || {
+    List::answer_change(gaps, left_out, error, || {
         let (standing, update, by) = (find(active)?, update(request)?, deadline(timeout_ms)?);
-        let updated = each!(standing.active, of => of.set(&update, by))?;
-        List::of_gaps(&updated.limit_gaps).hand_over(&gaps);
-        List::of_names(&updated.left_out).hand_over(&left_out);
-        Ok(())
+        Ok(each!(standing.active, of => of.set(&update, by))?)
     })
 }
 
@@ -346,12 +350,9 @@ pub extern "C" fn unitwait_active_property(
     value: Out<*mut unitwait_value>,
     error: Out<*mut unitwait_error>,
 ) -> unitwait_code {
-    value.put(ptr::null_mut());
-    answer(error, || {
+    answer_value(value, error, || {
         let (standing, name, by) = (find(active)?, property.get("property")?, deadline(timeout_ms)?);
-        value.needed("value")?;
-        value.put(give(Held::new(each!(standing.active, of => of.property(name, by))?)));
-        Ok(())
+        Ok(each!(standing.active, of => of.property(name, by))?)
     })
 }
 
@@ -388,13 +389,7 @@ fn listed(
     error: Out<*mut unitwait_error>,
     read: impl FnOnce(&Active, Deadline) -> Result<List>,
 ) -> unitwait_code {
-    List::nothing(&[&to]);
-    answer(error, || {
-        let standing = find(active)?;
-        to.needed("list")?;
-        read(&standing.active, deadline(timeout_ms)?)?.hand_over(&to);
-        Ok(())
-    })
+    List::answer(to, error, || Ok(read(&find(active)?.active, deadline(timeout_ms)?)?))
 }
 
 /// The processes of the run, those of its sub-groups too, as the kernel has them: a row for each, with
@@ -422,11 +417,9 @@ pub extern "C" fn unitwait_active_wait(
     end: Out<unitwait_ended>,
     error: Out<*mut unitwait_error>,
 ) -> unitwait_code {
-    end.put(unitwait_ended::NOTHING);
-    answer(error, || {
+    answer_end(end, error, || {
         let (standing, by) = (find(active)?, deadline(timeout_ms)?);
-        end.put(ended(&each!(standing.active, of => of.wait(by))?));
-        Ok(())
+        Ok(each!(standing.active, of => of.wait(by))?)
     })
 }
 

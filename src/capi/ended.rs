@@ -3,6 +3,8 @@
 use std::ffi::{c_char, c_int};
 use std::os::unix::process::ExitStatusExt;
 
+use super::error::{Failure, answer, unitwait_code, unitwait_error};
+use super::pass::Out;
 use crate::manager::{Ended, Ending};
 
 /// How a run ended.
@@ -41,7 +43,7 @@ pub struct unitwait_ended {
 
 impl unitwait_ended {
     /// Before anything is known.
-    pub(super) const NOTHING: unitwait_ended = unitwait_ended {
+    const NOTHING: unitwait_ended = unitwait_ended {
         ending: unitwait_ending::UNITWAIT_ENDED_UNKNOWN,
         signal: 0,
         status: -1,
@@ -49,7 +51,20 @@ impl unitwait_ended {
     };
 }
 
-pub(super) fn ended(end: &Ended) -> unitwait_ended {
+/// Answers a call that waits for an end.
+pub(super) fn answer_end(
+    to: Out<unitwait_ended>,
+    error: Out<*mut unitwait_error>,
+    wait: impl FnOnce() -> Result<Ended, Failure>,
+) -> unitwait_code {
+    to.put(unitwait_ended::NOTHING);
+    answer(error, || {
+        to.put(ended(&wait()?));
+        Ok(())
+    })
+}
+
+fn ended(end: &Ended) -> unitwait_ended {
     use unitwait_ending::*;
     let (ending, signal) = match end.ending {
         Ending::Exited => (UNITWAIT_ENDED_EXITED, 0),

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::ffi::{CString, c_char, c_int};
 use std::ptr;
 
-use super::error::{lend, quiet};
+use super::error::{Failure, answer, lend, quiet, unitwait_code, unitwait_error};
 use super::handle::{Handle, give, known};
 use super::pass::{Out, c_text};
 use super::value::{Held, unitwait_value};
 use crate::cgroup::{AuditFinding, GapReason, LimitGap, MisplacedProcess};
 use crate::driver::UnitEvent;
-use crate::manager::UnitStatus;
+use crate::manager::{UnitStatus, Updated};
 use crate::unit::Value;
 
 /// Rows that a call answered with: units, limits, processes, properties, findings, an event. Owned by the caller.
@@ -263,12 +263,38 @@ impl List {
         }])
     }
 
-    /// Before anything is asked: there is no list yet in these places.
-    pub fn nothing(places: &[&Out<*mut unitwait_list>]) {
-        places.iter().for_each(|place| place.put(ptr::null_mut()));
+    /// Answers a call with what is read, for which there must be a place; until then it has none.
+    pub fn answer(
+        to: Out<*mut unitwait_list>,
+        error: Out<*mut unitwait_error>,
+        read: impl FnOnce() -> Result<List, Failure>,
+    ) -> unitwait_code {
+        to.put(ptr::null_mut());
+        answer(error, || {
+            to.needed("list")?;
+            read()?.hand_over(&to);
+            Ok(())
+        })
     }
 
-    pub fn hand_over(self, to: &Out<*mut unitwait_list>) {
+    /// Answers a call that changes a unit, with what did not take.
+    pub fn answer_change(
+        gaps: Out<*mut unitwait_list>,
+        left_out: Out<*mut unitwait_list>,
+        error: Out<*mut unitwait_error>,
+        change: impl FnOnce() -> Result<Updated, Failure>,
+    ) -> unitwait_code {
+        gaps.put(ptr::null_mut());
+        left_out.put(ptr::null_mut());
+        answer(error, || {
+            let updated = change()?;
+            List::of_gaps(&updated.limit_gaps).hand_over(&gaps);
+            List::of_names(&updated.left_out).hand_over(&left_out);
+            Ok(())
+        })
+    }
+
+    fn hand_over(self, to: &Out<*mut unitwait_list>) {
         if to.is_wanted() {
             to.put(give(self));
         }

@@ -75,11 +75,23 @@ fn builder(abi: u32, bus: c_int) -> Result<Builder, Failure> {
     Ok(one_of(bus, &BUSES, "bus")?(Manager::builder()))
 }
 
-fn open(builder: Builder, timeout_ms: i64) -> Result<*mut unitwait_manager, Failure> {
-    let manager = builder.open(deadline(timeout_ms)?)?;
-    let (version, address) = (c_text(manager.version()), c_text(manager.address()));
-    let mode = c_text(manager.layout().mode().as_str());
-    Ok(give(Opened { manager, version, address, mode }))
+/// Answers a call that opens what a builder describes.
+fn open(
+    to: Out<*mut unitwait_manager>,
+    timeout_ms: i64,
+    error: Out<*mut unitwait_error>,
+    builder: impl FnOnce() -> Result<Builder, Failure>,
+) -> unitwait_code {
+    to.put(ptr::null_mut());
+    answer(error, || {
+        let builder = builder()?;
+        to.needed("manager")?;
+        let manager = builder.open(deadline(timeout_ms)?)?;
+        let (version, address) = (c_text(manager.version()), c_text(manager.address()));
+        let mode = c_text(manager.layout().mode().as_str());
+        to.put(give(Opened { manager, version, address, mode }));
+        Ok(())
+    })
 }
 
 /// The library's version ("0.1.0"), never NULL; it lives as long as the program. Does not block.
@@ -105,12 +117,7 @@ pub extern "C" fn unitwait_open(
     manager: Out<*mut unitwait_manager>,
     error: Out<*mut unitwait_error>,
 ) -> unitwait_code {
-    manager.put(ptr::null_mut());
-    answer(error, || {
-        let builder = builder(abi, bus)?;
-        manager.needed("manager")?.put(open(builder, timeout_ms)?);
-        Ok(())
-    })
+    open(manager, timeout_ms, error, || builder(abi, bus))
 }
 
 /// How to open a manager of enum unitwait_bus, to be changed by the functions below; the first argument is UNITWAIT_ABI.
@@ -174,12 +181,7 @@ pub extern "C" fn unitwait_builder_open(
     manager: Out<*mut unitwait_manager>,
     error: Out<*mut unitwait_error>,
 ) -> unitwait_code {
-    manager.put(ptr::null_mut());
-    answer(error, || {
-        let builder = find(builder)?.with(|builder| builder.clone())?;
-        manager.needed("manager")?.put(open(builder, timeout_ms)?);
-        Ok(())
-    })
+    open(manager, timeout_ms, error, || find(builder)?.with(|builder| builder.clone()))
 }
 
 /// systemd's version, as it called itself when the manager was opened; NULL where it is no manager's handle. The

@@ -1,6 +1,7 @@
 //! What passes the boundary: texts, numbers and places for results, each looked at before it is believed.
 
 use std::ffi::{CStr, CString, c_char, c_int};
+use std::path::PathBuf;
 use std::slice;
 use std::time::Duration;
 
@@ -157,6 +158,10 @@ pub(super) fn one_of<T: Copy>(number: c_int, of: &[Numbered<T>], what: &'static 
 pub(super) fn c_text(text: impl Into<Vec<u8>>) -> CString {
     let bytes: Vec<u8> = text.into().into_iter().map(|byte| if byte == 0 { b'?' } else { byte }).collect();
     CString::new(bytes).unwrap_or_default()
+}
+
+pub(super) fn c_path(path: PathBuf) -> CString {
+    c_text(path.into_os_string().into_encoded_bytes())
 }
 
 /// Time as C has it: microseconds.

@@ -8,7 +8,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::ptr;
 
 use super::active::{Active, unitwait_active};
-use super::ended::{ended, unitwait_ended};
+use super::ended::{answer_end, unitwait_ended};
 use super::error::{Failure, answer, quiet, unitwait_code, unitwait_error};
 use super::handle::{Handle, Shared, find, give, known};
 use super::manager::unitwait_manager;
@@ -348,9 +348,5 @@ pub extern "C" fn unitwait_child_wait_all(
     end: Out<unitwait_ended>,
     error: Out<*mut unitwait_error>,
 ) -> unitwait_code {
-    end.put(unitwait_ended::NOTHING);
-    answer(error, || {
-        end.put(ended(&find(child)?.wait_all(deadline(timeout_ms)?)?));
-        Ok(())
-    })
+    answer_end(end, error, || Ok(find(child)?.wait_all(deadline(timeout_ms)?)?))
 }

@@ -13,7 +13,7 @@ use super::pass::{Out, deadline};
 use super::request::{Asks, asks, unitwait_request};
 use crate::deadline::Deadline;
 use crate::driver::Wake;
-use crate::error::{Error, Result, Stage};
+use crate::error::{Result, Stage};
 use crate::manager::{ActiveScope, ActiveSlice, FinishedJob, Ticket};
 
 /// A request under way. Owned by the caller; freeing it leaves the request to be carried out, or given up at its
@@ -29,14 +29,8 @@ impl Handle for unitwait_ticket {
 
 /// What is behind a ticket's handle.
 pub(super) struct Pending {
-    ticket: Shared<Option<AnyTicket>>,
+    ticket: Shared<Option<Box<dyn AnyTicket>>>,
     bell: Arc<Wake>,
-}
-
-enum AnyTicket {
-    Scope(Ticket<ActiveScope>),
-    Slice(Ticket<ActiveSlice>),
-    Job(Ticket<FinishedJob>),
 }
 
 enum Answer {
@@ -44,41 +38,47 @@ enum Answer {
     Finished(FinishedJob),
 }
 
-impl AnyTicket {
-    fn wait(self, by: Deadline) -> Result<Answer> {
-        match self {
-            AnyTicket::Scope(ticket) => ticket.wait(by).map(|scope| Answer::Active(Active::Scope(scope))),
-            AnyTicket::Slice(ticket) => ticket.wait(by).map(|slice| Answer::Active(Active::Slice(slice))),
-            AnyTicket::Job(ticket) => ticket.wait(by).map(Answer::Finished),
-        }
+impl From<ActiveScope> for Answer {
+    fn from(scope: ActiveScope) -> Answer {
+        Answer::Active(Active::Scope(scope))
+    }
+}
+
+impl From<ActiveSlice> for Answer {
+    fn from(slice: ActiveSlice) -> Answer {
+        Answer::Active(Active::Slice(slice))
+    }
+}
+
+impl From<FinishedJob> for Answer {
+    fn from(job: FinishedJob) -> Answer {
+        Answer::Finished(job)
+    }
+}
+
+/// A ticket, whatever its request answers with.
+trait AnyTicket: Send {
+    fn wait(self: Box<Self>, by: Deadline) -> Result<Answer>;
+    fn try_wait(&self) -> Option<Result<Answer>>;
+    fn check_process(&self) -> Result<()>;
+    fn stage(&self) -> Stage;
+}
+
+impl<T: Into<Answer> + Send> AnyTicket for Ticket<T> {
+    fn wait(self: Box<Self>, by: Deadline) -> Result<Answer> {
+        Ticket::wait(*self, by).map(Into::into)
     }
 
     fn try_wait(&self) -> Option<Result<Answer>> {
-        match self {
-            AnyTicket::Scope(ticket) => {
-                ticket.try_wait().map(|answer| answer.map(|scope| Answer::Active(Active::Scope(scope))))
-            }
-            AnyTicket::Slice(ticket) => {
-                ticket.try_wait().map(|answer| answer.map(|slice| Answer::Active(Active::Slice(slice))))
-            }
-            AnyTicket::Job(ticket) => ticket.try_wait().map(|answer| answer.map(Answer::Finished)),
-        }
+        Ticket::try_wait(self).map(|answer| answer.map(Into::into))
     }
 
     fn check_process(&self) -> Result<()> {
-        match self {
-            AnyTicket::Scope(ticket) => ticket.check_process(),
-            AnyTicket::Slice(ticket) => ticket.check_process(),
-            AnyTicket::Job(ticket) => ticket.check_process(),
-        }
+        Ticket::check_process(self)
     }
 
     fn stage(&self) -> Stage {
-        match self {
-            AnyTicket::Scope(ticket) => ticket.stage(),
-            AnyTicket::Slice(ticket) => ticket.stage(),
-            AnyTicket::Job(ticket) => ticket.stage(),
-        }
+        Ticket::stage(self)
     }
 }
 
@@ -111,12 +111,11 @@ pub extern "C" fn unitwait_submit(
         let (opened, by) = (find(manager)?, deadline(timeout_ms)?);
         ticket.needed("ticket")?;
         let asks = asks(request)?;
-        let bell = Wake::new().map_err(|source| Error::System { doing: "make an eventfd", source })?;
-        let (bell, manager) = (Arc::new(bell), &opened.manager);
-        let pending = match asks {
-            Asks::Scope(scope) => AnyTicket::Scope(manager.submit_with(&scope, by, &bell)?),
-            Asks::Slice(slice) => AnyTicket::Slice(manager.submit_with(&slice, by, &bell)?),
-            Asks::Job(job) => AnyTicket::Job(manager.submit_with(&job, by, &bell)?),
+        let (bell, manager) = (Arc::new(Wake::new()?), &opened.manager);
+        let pending: Box<dyn AnyTicket> = match asks {
+            Asks::Scope(scope) => Box::new(manager.submit_with(&scope, by, &bell)?),
+            Asks::Slice(slice) => Box::new(manager.submit_with(&slice, by, &bell)?),
+            Asks::Job(job) => Box::new(manager.submit_with(&job, by, &bell)?),
             other @ Asks::Update(_) => return Err(other.wrong("scopes, slices and jobs")),
         };
         ticket.put(give(Pending { ticket: Shared::new(Some(pending)), bell }));

@@ -3,14 +3,14 @@
 use std::ffi::c_int;
 use std::ptr;
 
-use super::active::{Active, finished, unitwait_active, unitwait_finished};
+use super::active::{Active, answer_job, unitwait_active, unitwait_finished};
 use super::error::{Failure, answer, unitwait_code, unitwait_error};
-use super::handle::{find, give};
+use super::handle::find;
 use super::list::{List, unitwait_list};
 use super::manager::unitwait_manager;
 use super::pass::{Many, Numbered, Out, Text, check_length, deadline, one_of, texts};
 use super::request::{Asks, asks, scope, unitwait_request, update};
-use super::value::{Held, unitwait_value};
+use super::value::{answer_value, unitwait_value};
 use crate::deadline::Deadline;
 use crate::error::Result;
 use crate::job::JobId;
@@ -158,12 +158,7 @@ fn run_job(
     error: Out<*mut unitwait_error>,
     job: fn(&Manager, &str, Deadline) -> Result<FinishedJob>,
 ) -> unitwait_code {
-    to.put(unitwait_finished::default());
-    answer(error, || {
-        let opened = find(manager)?;
-        to.put(finished(&job(&opened.manager, unit.get("unit name")?, deadline(timeout_ms)?)?));
-        Ok(())
-    })
+    answer_job(to, error, || Ok(job(&find(manager)?.manager, unit.get("unit name")?, deadline(timeout_ms)?)?))
 }
 
 /// Which processes of a unit a signal is for.
@@ -250,9 +245,10 @@ fn on_unit(
     })
 }
 
-/// Changes a living unit by an update (a slice that is not there, as systemd has it, gets what is set when it comes up). The limits that the kernel does not hold go to `gaps`, as
-/// unitwait_active_limit_gaps() lists them, and the optional properties that systemd does not know to `left_out`; each
-/// may be NULL. Blocks until the kernel was looked at, or for the timeout.
+/// Changes a living unit by an update (a slice that is not there, as systemd has it, gets what is set when it comes up).
+/// The limits that the kernel does not hold go to `gaps`, as unitwait_active_limit_gaps() lists them, and the optional
+/// properties that systemd does not know to `left_out`; each may be NULL. Blocks until the kernel was looked at, or for
+/// the timeout.
 #[unsafe(no_mangle)]
 pub extern "C" fn unitwait_set_unit(
     manager: *const unitwait_manager,
@@ -263,13 +259,9 @@ pub extern "C" fn unitwait_set_unit(
     left_out: Out<*mut unitwait_list>,
     error: Out<*mut unitwait_error>,
 ) -> unitwait_code {
-    List::nothing(&[&gaps, &left_out]);
-    answer(error, || {
+    List::answer_change(gaps, left_out, error, || {
         let (opened, update) = (find(manager)?, update(request)?);
-        let updated = opened.manager.set(unit.get("unit name")?, &update, deadline(timeout_ms)?)?;
-        List::of_gaps(&updated.limit_gaps).hand_over(&gaps);
-        List::of_names(&updated.left_out).hand_over(&left_out);
-        Ok(())
+        Ok(opened.manager.set(unit.get("unit name")?, &update, deadline(timeout_ms)?)?)
     })
 }
 
@@ -284,13 +276,9 @@ pub extern "C" fn unitwait_property(
     value: Out<*mut unitwait_value>,
     error: Out<*mut unitwait_error>,
 ) -> unitwait_code {
-    value.put(ptr::null_mut());
-    answer(error, || {
+    answer_value(value, error, || {
         let (opened, property) = (find(manager)?, property.get("property")?);
-        value.needed("value")?;
-        let read = opened.manager.property(unit.get("unit name")?, property, deadline(timeout_ms)?)?;
-        value.put(give(Held::new(read)));
-        Ok(())
+        Ok(opened.manager.property(unit.get("unit name")?, property, deadline(timeout_ms)?)?)
     })
 }
 
@@ -304,12 +292,9 @@ pub extern "C" fn unitwait_properties(
     properties: Out<*mut unitwait_list>,
     error: Out<*mut unitwait_error>,
 ) -> unitwait_code {
-    List::nothing(&[&properties]);
-    answer(error, || {
+    List::answer(properties, error, || {
         let (opened, unit) = (find(manager)?, unit.get("unit name")?);
-        properties.needed("properties")?;
-        List::of_properties(opened.manager.properties(unit, deadline(timeout_ms)?)?).hand_over(&properties);
-        Ok(())
+        Ok(List::of_properties(opened.manager.properties(unit, deadline(timeout_ms)?)?))
     })
 }
 
@@ -339,15 +324,11 @@ pub extern "C" fn unitwait_list_units(
     units: Out<*mut unitwait_list>,
     error: Out<*mut unitwait_error>,
 ) -> unitwait_code {
-    List::nothing(&[&units]);
-    answer(error, || {
+    List::answer(units, error, || {
         let opened = find(manager)?;
         let states = texts(states, states_length, "states")?;
         let patterns = texts(patterns, patterns_length, "patterns")?;
-        units.needed("units")?;
-        let listed = opened.manager.list_units_in(&states, &patterns, deadline(timeout_ms)?)?;
-        List::of_units(&listed).hand_over(&units);
-        Ok(())
+        Ok(List::of_units(&opened.manager.list_units_in(&states, &patterns, deadline(timeout_ms)?)?))
     })
 }
 
@@ -361,13 +342,9 @@ pub extern "C" fn unitwait_list_slice(
     units: Out<*mut unitwait_list>,
     error: Out<*mut unitwait_error>,
 ) -> unitwait_code {
-    List::nothing(&[&units]);
-    answer(error, || {
+    List::answer(units, error, || {
         let (opened, slice) = (find(manager)?, slice.get("slice")?);
-        units.needed("units")?;
-        let listed = opened.manager.units_in_slice(slice, deadline(timeout_ms)?)?;
-        List::of_units(&listed).hand_over(&units);
-        Ok(())
+        Ok(List::of_units(&opened.manager.units_in_slice(slice, deadline(timeout_ms)?)?))
     })
 }
 
@@ -381,13 +358,8 @@ pub extern "C" fn unitwait_unit_of_process(
     unit: Out<*mut unitwait_list>,
     error: Out<*mut unitwait_error>,
 ) -> unitwait_code {
-    List::nothing(&[&unit]);
-    answer(error, || {
-        let opened = find(manager)?;
-        unit.needed("unit")?;
-        let name = opened.manager.unit_of_process(pid, deadline(timeout_ms)?)?;
-        List::of_unit_name(&name).hand_over(&unit);
-        Ok(())
+    List::answer(unit, error, || {
+        Ok(List::of_unit_name(&find(manager)?.manager.unit_of_process(pid, deadline(timeout_ms)?)?))
     })
 }
 
@@ -402,12 +374,8 @@ pub extern "C" fn unitwait_audit_unit(
     findings: Out<*mut unitwait_list>,
     error: Out<*mut unitwait_error>,
 ) -> unitwait_code {
-    List::nothing(&[&findings]);
-    answer(error, || {
+    List::answer(findings, error, || {
         let (opened, unit) = (find(manager)?, unit.get("unit name")?);
-        findings.needed("findings")?;
-        let audit = opened.manager.audit(unit, deadline(timeout_ms)?)?;
-        List::of_findings(&audit.findings).hand_over(&findings);
-        Ok(())
+        Ok(List::of_findings(&opened.manager.audit(unit, deadline(timeout_ms)?)?.findings))
     })
 }

@@ -1122,9 +1122,10 @@ enum unitwait_code unitwait_thaw_unit(const struct unitwait_manager *manager,
                                       int64_t timeout_ms,
                                       struct unitwait_error **error);
 
-// Changes a living unit by an update (a slice that is not there, as systemd has it, gets what is set when it comes up). The limits that the kernel does not hold go to `gaps`, as
-// unitwait_active_limit_gaps() lists them, and the optional properties that systemd does not know to `left_out`; each
-// may be NULL. Blocks until the kernel was looked at, or for the timeout.
+// Changes a living unit by an update (a slice that is not there, as systemd has it, gets what is set when it comes up).
+// The limits that the kernel does not hold go to `gaps`, as unitwait_active_limit_gaps() lists them, and the optional
+// properties that systemd does not know to `left_out`; each may be NULL. Blocks until the kernel was looked at, or for
+// the timeout.
 enum unitwait_code unitwait_set_unit(const struct unitwait_manager *manager,
                                      const char *unit,
                                      const struct unitwait_request *request,

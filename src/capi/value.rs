@@ -43,6 +43,20 @@ impl Held {
     }
 }
 
+/// Answers a call with the value that is read, for which there must be a place; until then it has none.
+pub(super) fn answer_value(
+    to: Out<*mut unitwait_value>,
+    error: Out<*mut unitwait_error>,
+    read: impl FnOnce() -> Result<Value, Failure>,
+) -> unitwait_code {
+    to.put(ptr::null_mut());
+    answer(error, || {
+        to.needed("value")?;
+        to.put(give(Held::new(read()?)));
+        Ok(())
+    })
+}
+
 /// A text of the value's, made where it is not there yet.
 fn lent(
     value: *const unitwait_value,

@@ -11,7 +11,6 @@ use super::list::{List, unitwait_list};
 use super::manager::unitwait_manager;
 use super::pass::{Many, Out, Text, deadline, texts};
 use crate::driver::Wake;
-use crate::error::Error;
 use crate::manager::Watch;
 
 /// The changes of units, in a bounded queue. Owned by the caller; freeing it ends the watch.
@@ -57,8 +56,7 @@ pub extern "C" fn unitwait_watch_units(
     answer(error, || {
         let (opened, patterns) = (find(manager)?, texts(patterns, length, "patterns")?);
         watch.needed("watch")?;
-        let bell = Wake::new().map_err(|source| Error::System { doing: "make an eventfd", source })?;
-        let bell = Arc::new(bell);
+        let bell = Arc::new(Wake::new()?);
         let by = deadline(timeout_ms)?;
         let watched = opened.manager.watch_with(&patterns, by, Arc::downgrade(&bell))?;
         watch.put(give(Watched { watch: watched, bell }));
@@ -76,14 +74,11 @@ pub extern "C" fn unitwait_watch_next(
     event: Out<*mut unitwait_list>,
     error: Out<*mut unitwait_error>,
 ) -> unitwait_code {
-    List::nothing(&[&event]);
-    answer(error, || {
+    List::answer(event, error, || {
         let watched = find(watch)?;
-        event.needed("event")?;
         let next = watched.watch.receive(deadline(timeout_ms)?);
         watched.quieten();
-        List::of_event(&next?).hand_over(&event);
-        Ok(())
+        Ok(List::of_event(&next?))
     })
 }
 

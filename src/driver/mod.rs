@@ -75,9 +75,8 @@ struct Parts {
 impl Driver {
     /// Starts the thread. It connects when the first request needs it.
     pub(crate) fn start(endpoint: Endpoint, window: usize, name: &str) -> Result<Driver> {
-        let system = |doing| move |source| Error::System { doing, source };
         let here = Here::now();
-        let wake = Arc::new(Wake::new().map_err(system("make an eventfd"))?);
+        let wake = Arc::new(Wake::new()?);
         let (commands, receiver) = bounded(COMMANDS);
         let (alive, ended) = bounded(0);
         let event_loop = EventLoop::new(endpoint, window, receiver, Arc::clone(&wake));
@@ -89,7 +88,7 @@ impl Driver {
             }
         };
         let spawned = signals::without(|| thread::Builder::new().name(name.into()).spawn(run));
-        let thread = spawned.map_err(system("start the dbus thread"))?;
+        let thread = spawned.map_err(|source| Error::System { doing: "start the dbus thread", source })?;
         let (next, never_sent) = (AtomicU64::new(1), AtomicU64::new(0));
         Ok(Driver { parts: Some(Parts { commands, wake, thread, ended, next, never_sent }), here })
     }

@@ -1,19 +1,21 @@
 //! The eventfd through which callers wake the dbus thread out of poll(2).
 
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use crate::error::{Error, Result};
 
 /// A bell: rung any number of times, it is heard at least once.
 #[derive(Debug)]
 pub(crate) struct Wake(EventFd);
 
 impl Wake {
-    pub(crate) fn new() -> io::Result<Wake> {
+    pub(crate) fn new() -> Result<Wake> {
         // Close-on-exec, for the host program may execute another; non-blocking, for nobody waits here.
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
-        Ok(Wake(EventFd::from_value_and_flags(0, flags)?))
+        let made = EventFd::from_value_and_flags(0, flags);
+        made.map(Wake).map_err(|errno| Error::System { doing: "make an eventfd", source: errno.into() })
     }
 
     /// Rings. Fails only where the counter is full, and then the bell is ringing already.

@@ -25,7 +25,7 @@ mod watch;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 pub use active::{ActiveScope, ActiveSlice};
@@ -44,9 +44,7 @@ pub use watch::Watch;
 
 use crate::cgroup::CgroupLayout;
 use crate::deadline::Deadline;
-#[cfg(feature = "capi")]
-use crate::driver::Wake;
-use crate::driver::{Driver, Endpoint, PidfdsUnknown, Plan, Stats, Success, dictionary};
+use crate::driver::{Driver, Endpoint, PidfdsUnknown, Plan, Stats, Success, Wake, dictionary};
 use crate::error::{Asked, Error, Operation, Result};
 use crate::job::{JobId, StageTimes};
 use crate::systemd1::{self, Call};
@@ -214,8 +212,7 @@ impl Manager {
         bell: &Arc<Wake>,
     ) -> Result<Ticket<R::Out>> {
         let (plan, finish) = request.plan(&self.0)?;
-        let until = deadline.instant(Instant::now(), self.0.default_timeout);
-        Ticket::submit_with(&self.0.driver, plan, until, finish, Arc::downgrade(bell))
+        self.ticket_with(plan, deadline, finish, Arc::downgrade(bell))
     }
 
     /// Creates a scope, waits for its job, and sees that the kernel has the processes in it.
@@ -423,8 +420,18 @@ impl Manager {
     }
 
     fn ticket<T: Send + 'static>(&self, plan: Plan, at: Deadline, finish: Finish<T>) -> Result<Ticket<T>> {
+        self.ticket_with(plan, at, finish, Weak::new())
+    }
+
+    fn ticket_with<T: Send + 'static>(
+        &self,
+        plan: Plan,
+        at: Deadline,
+        finish: Finish<T>,
+        bell: Weak<Wake>,
+    ) -> Result<Ticket<T>> {
         let deadline = at.instant(Instant::now(), self.0.default_timeout);
-        Ticket::submit(&self.0.driver, plan, deadline, finish)
+        Ticket::submit_with(&self.0.driver, plan, deadline, finish, bell)
     }
 }
 

@@ -13,7 +13,7 @@ use super::ticket::{Finish, Ticket};
 use crate::cgroup::Vigil;
 use crate::deadline::Deadline;
 use crate::driver::{Plan, RunEnd, Success, Wait, Wake};
-use crate::error::{Asked, Error, Operation, Result};
+use crate::error::{Asked, Operation, Result};
 
 /// How a run ended.
 ///
@@ -113,8 +113,7 @@ impl Active {
         // Before systemd is asked, for it removes the group, and what the kernel has counted, when the run ends.
         let mut vigil = self.watch(&until, Vigil::open_with_oom)?;
         let before = vigil.as_ref().map_or(0, Vigil::oom_kills);
-        let bell =
-            Arc::new(Wake::new().map_err(|source| Error::System { doing: "make an eventfd", source })?);
+        let bell = Arc::new(Wake::new()?);
         let plan = Plan::Wait(Box::new(Wait::new(asked.clone(), &self.unit, invocation.object_path())));
         let (driver, finish) = (&self.manager.0.driver, finish_wait(asked));
         let ticket = Ticket::submit_with(driver, plan, until.at, finish, Arc::downgrade(&bell))?;

@@ -384,7 +384,7 @@ pub(crate) fn check_pid(pid: i64) -> Result<()> {
 }
 
 /// Far more than any unit needs, and far less than a bus takes for a reason to end the connection.
-const MOST_BYTES: usize = 1 << 20;
+pub(super) const MOST_BYTES: usize = 1 << 20;
 
 pub(super) fn check_size(properties: &[Property]) -> Result<()> {
     let bytes: usize = properties.iter().map(|property| property.value().size()).sum();

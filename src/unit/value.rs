@@ -222,7 +222,7 @@ impl Value {
             };
             inner.map_or(0, |depth| depth + 1)
         }
-        depth(self) < DEEPEST && self.size() <= 1 << 20
+        depth(self) < DEEPEST && self.size() <= super::scope::MOST_BYTES
     }
 
     fn fault_below(&self, depth: usize) -> Option<String> {
