@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
+use std::thread::{self, Thread, ThreadId};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
@@ -36,20 +37,26 @@ pub(super) struct TypedSlot<T> {
     bell: Bell,
 }
 
-/// Rings when the answer is in its channel, or never will be: for a caller who waits with poll(2).
-pub(super) struct Bell(Weak<Wake>);
+/// Rings when the answer is in its channel, or never will be.
+pub(super) struct Bell {
+    /// For a caller who waits with poll(2).
+    descriptor: Weak<Wake>,
+    /// The thread that asked, which is nearly always the one that waits.
+    asker: Thread,
+}
 
 impl Drop for Bell {
     fn drop(&mut self) {
         // Whoever has gone away takes its descriptor with it.
-        self.0.upgrade().iter().for_each(|bell| bell.ring());
+        self.descriptor.upgrade().iter().for_each(|bell| bell.ring());
+        self.asker.unpark();
     }
 }
 
 impl<T: Send> Slot for TypedSlot<T> {
     fn fill(self: Box<Self>, answer: Answer) {
-        // The bell goes last.
-        let TypedSlot { to, finish, bell: _bell, .. } = *self;
+        // The bell is the first to be taken hold of, so that it is the last to be let go, also in a panic.
+        let TypedSlot { bell: _bell, to, finish, .. } = *self;
         let Answer { result, times } = answer;
         // A caller that has gone away takes its answer with it.
         let _ = to.try_send(result.and_then(|success| finish(success, times)));
@@ -83,6 +90,7 @@ pub struct Ticket<T> {
     deadline: Instant,
     answer: Receiver<Result<T>>,
     progress: Arc<Progress>,
+    asker: ThreadId,
 }
 
 impl<T: Send + 'static> Ticket<T> {
@@ -107,10 +115,12 @@ impl<T: Send + 'static> Ticket<T> {
         let (to, answer) = bounded(1);
         let progress = Arc::new(Progress::default());
         let asked = plan.asked().clone();
-        let (bell, noted) = (Bell(bell), Arc::clone(&progress));
+        let here = thread::current();
+        let (asker, noted) = (here.id(), Arc::clone(&progress));
+        let bell = Bell { descriptor: bell, asker: here };
         let slot = TypedSlot { asked: asked.clone(), to, finish, progress: noted, bell };
         let id = driver.submit(plan, deadline, Box::new(slot))?;
-        Ok(Ticket { driver: Arc::clone(driver), id, asked, begun, deadline, answer, progress })
+        Ok(Ticket { driver: Arc::clone(driver), id, asked, begun, deadline, answer, progress, asker })
     }
 }
 
@@ -137,7 +147,7 @@ impl<T> Ticket<T> {
             Deadline::At(at) => at.min(self.deadline),
         };
         let (early, begun) = (until < self.deadline, self.begun);
-        match self.answer.recv_deadline(until) {
+        match self.receive(until) {
             Ok(answer) => return answer,
             Err(RecvTimeoutError::Disconnected) => return Err(driver::closed()),
             Err(RecvTimeoutError::Timeout) => {}
@@ -145,10 +155,30 @@ impl<T> Ticket<T> {
         if early {
             self.driver.abandon(self.id);
         }
-        match self.answer.recv_deadline(until.max(begun) + GRACE) {
+        match self.receive(until.max(begun) + GRACE) {
             Ok(answer) => answer,
             Err(RecvTimeoutError::Disconnected) => Err(driver::closed()),
             Err(RecvTimeoutError::Timeout) => Err(self.own_timeout()),
+        }
+    }
+
+    /// The thread that asked sleeps at once: the channel's own wait first looks about for a while, in case the answer is
+    /// on its way, and an answer of systemd's is never as near as that.
+    fn receive(&self, until: Instant) -> std::result::Result<Result<T>, RecvTimeoutError> {
+        if thread::current().id() != self.asker {
+            return self.answer.recv_deadline(until);
+        }
+        loop {
+            match self.answer.try_recv() {
+                Ok(answer) => return Ok(answer),
+                Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
+                Err(TryRecvError::Empty) => {}
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(RecvTimeoutError::Timeout);
+            }
+            thread::park_timeout(left);
         }
     }
 
