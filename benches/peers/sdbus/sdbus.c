@@ -1,17 +1,25 @@
 /* The floor: what libsystemd's own sd-bus needs, with nothing around it.
  *
- *   sdbus system|private|fresh OPS CONCURRENCY SLICE PIDS-FILE   creates and stops, and prints one JSON object
+ *   sdbus system|private|fresh|kept OPS CONCURRENCY SLICE PIDS-FILE   creates and stops, and prints one JSON object
  *   sdbus run SCOPE COMMAND...                                   enters a scope, and becomes the command
  *   sdbus noise RATE SLICE                                       starts and stops a slice, so many jobs a second
  *
  * One caller makes a blocking call and waits for the signal; more are so many calls under way on one connection, in one
- * thread. `fresh` opens a connection for each call, as crun does.
+ * thread. `fresh` opens a connection for each call, as crun does. `kept` keeps unitwait's promises in the cheapest way
+ * there is: the connection has a thread of its own, which never waits for a caller, the process is looked up before it
+ * is named to systemd, and afterwards the kernel is asked for its group, and systemd's link for the run's ID.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <systemd/sd-bus.h>
 #include <time.h>
 #include <unistd.h>
@@ -136,6 +144,76 @@ static void one(sd_bus *bus, struct op *op, maker make) {
     sd_bus_message_unref(call);
 }
 
+/* What the caller of `kept` and the thread of the connection have between them. */
+static struct {
+    sd_bus *bus;
+    struct op *op;
+    maker make;
+    int bell;
+    sem_t answered;
+} kept;
+
+static void look(int at, const char *file, char *text, size_t size) {
+    int fd = openat(at, file, O_RDONLY | O_CLOEXEC);
+    ssize_t length = read(fd, text, size - 1);
+    close(fd);
+    must(length < 0 ? -errno : 0, file);
+    text[length] = 0;
+}
+
+static void verify(struct op *op, int process) {
+    char link[128], run[64], groups[1024], path[160];
+    struct stat group;
+    snprintf(link, sizeof link, "/run/systemd/units/invocation:%s", op->unit);
+    snprintf(path, sizeof path, "/sys/fs/cgroup/%s/%s", op->slice, op->unit);
+    if (readlink(link, run, sizeof run) < 0 || stat(path, &group) < 0)
+        op->failed = 1;
+    ssize_t length = pread(process, groups, sizeof groups - 1, 0);
+    groups[length < 0 ? 0 : length] = 0;
+    if (!strstr(groups, op->unit))
+        op->failed = 1;
+}
+
+static void *keep(void *nothing) {
+    struct pollfd fds[] = {{kept.bell, POLLIN, 0}, {sd_bus_get_fd(kept.bus), POLLIN, 0}};
+    for (;;) {
+        uint64_t rings;
+        poll(fds, 2, -1);
+        if (!(fds[0].revents & POLLIN) || read(kept.bell, &rings, sizeof rings) < 0)
+            continue;
+        one(kept.bus, kept.op, kept.make);
+        sem_post(&kept.answered);
+    }
+    return nothing;
+}
+
+static void ask(struct op *op, maker make) {
+    char file[64], stat[512];
+    int process = -1;
+    if (make == creation) {
+        snprintf(file, sizeof file, "/proc/%u/cgroup", op->pid);
+        process = open(file, O_RDONLY | O_CLOEXEC);
+        snprintf(file, sizeof file, "/proc/%u/stat", op->pid);
+        look(AT_FDCWD, file, stat, sizeof stat);
+    }
+    kept.op = op, kept.make = make;
+    eventfd_write(kept.bell, 1);
+    sem_wait(&kept.answered);
+    if (process >= 0) {
+        verify(op, process);
+        close(process);
+        op->took = now(CLOCK_MONOTONIC) - op->begun;
+    }
+}
+
+static void begin_keeping(sd_bus *bus) {
+    pthread_t thread;
+    kept.bus = bus;
+    must(kept.bell = eventfd(0, EFD_CLOEXEC), "make an eventfd");
+    sem_init(&kept.answered, 0, 0);
+    must(-pthread_create(&thread, NULL, keep, NULL), "start a thread");
+}
+
 static void pipelined(sd_bus *bus, size_t window, maker make) {
     while (over < count) {
         while (next_op < count && next_op - over < window) {
@@ -161,6 +239,10 @@ static void phase(const char *name, const char *way, sd_bus *bus, size_t window,
     else
         for (size_t at = 0; at < count; at++) {
             ops[at].begun = now(CLOCK_MONOTONIC);
+            if (kept.bus) {
+                ask(&ops[at], make);
+                continue;
+            }
             sd_bus *own = strcmp(way, "fresh") == 0 ? connect_to(way) : bus;
             one(own, &ops[at], make);
             if (own != bus)
@@ -189,6 +271,8 @@ static int load(char **argv) {
     }
     fclose(pids);
     sd_bus *bus = connect_to(argv[1]);
+    if (strcmp(argv[1], "kept") == 0 && window == 1)
+        begin_keeping(bus);
     printf("{");
     phase("create", argv[1], bus, window, creation);
     printf(",");
@@ -231,6 +315,6 @@ int main(int argc, char **argv) {
         noise(argv);
     if (argc == 6)
         return load(argv);
-    fprintf(stderr, "usage: sdbus system|private|fresh OPS CONCURRENCY SLICE PIDS-FILE\n");
+    fprintf(stderr, "usage: sdbus system|private|fresh|kept OPS CONCURRENCY SLICE PIDS-FILE\n");
     return 64;
 }
