@@ -13,6 +13,7 @@ use super::inspect::{Inspection, MisplacedProcess, Place, inspect};
 use super::layout::CgroupLayout;
 use super::limit::{AskedLimit, asked_limits, gaps};
 use super::process::Process;
+use super::sight::Sights;
 use super::subtree::Subtree;
 use crate::unit::{Property, Value};
 
@@ -104,6 +105,7 @@ pub(crate) fn audit(subject: &Subject<'_>) -> Vec<AuditFinding> {
         place: Place::Exact(subject.control_group.into()),
         processes,
         limits: limits.clone(),
+        sights: Sights::default(),
         invocation_link: None,
         layout: Arc::clone(&subject.layout),
         everywhere: true,

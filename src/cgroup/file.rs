@@ -1,7 +1,8 @@
 //! The kernel's small files, read with one open and one read: this is on the way of every create.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -9,11 +10,15 @@ use nix::errno::Errno;
 /// Reads a file of procfs or cgroupfs. Both hand out a short file whole, so a read that leaves room is the
 /// last.
 pub(super) fn read(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
+    read_again(&File::open(path)?)
+}
+
+/// Reads from its beginning what is open, which says anew each time what holds now.
+pub(super) fn read_again(file: &File) -> io::Result<String> {
     let mut bytes = vec![0; 1024];
     let mut filled = 0;
     loop {
-        match file.read(&mut bytes[filled..]) {
+        match file.read_at(&mut bytes[filled..], filled as u64) {
             Ok(count) => filled += count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),

@@ -12,6 +12,7 @@ use super::layout::{CgroupLayout, CgroupMode};
 use super::limit::{self, AskedLimit};
 use super::path::{escape, group_in, unit_in};
 use super::process::{self, Process};
+use super::sight::Sights;
 
 /// Where the unit's group should be.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +30,7 @@ pub(crate) enum Place {
 pub(crate) struct Inspection {
     pub place: Place,
     pub processes: Vec<Process>,
+    pub sights: Sights,
     pub limits: Vec<AskedLimit>,
     /// The link that reads as the run's invocation ID.
     pub invocation_link: Option<PathBuf>,
@@ -90,6 +92,11 @@ impl fmt::Display for MisplacedProcess {
 /// run's, and not a later one's of the same name.
 pub(crate) fn inspect(inspection: &Inspection) -> Findings {
     let mut findings = Findings::default();
+    // Where the group is known, its number is read before its processes are seen in it: one look at them will do.
+    let before = match &inspection.place {
+        Place::Exact(group) if !inspection.processes.is_empty() => number(inspection, group),
+        _ => None,
+    };
     let link = inspection.invocation_link.as_ref().and_then(|link| fs::read_link(link).ok());
     findings.invocation = link.and_then(|target| target.to_str().map(String::from));
     if let Place::Exact(group) = &inspection.place {
@@ -110,7 +117,11 @@ pub(crate) fn inspect(inspection: &Inspection) -> Findings {
     if let Some(group) = findings.control_group.as_deref() {
         findings.gaps = limit::gaps(&inspection.layout, group, &inspection.limits);
         findings.empty = findings.present.is_empty() && is_empty(&inspection.layout.path(group));
-        findings.group = number(inspection, group, !findings.present.is_empty());
+        let is_the_one = matches!(&inspection.place, Place::Exact(place) if place == group);
+        findings.group = match before {
+            Some(number) if is_the_one && !findings.present.is_empty() => Some(number),
+            _ => proven_number(inspection, group, !findings.present.is_empty()),
+        };
         // The last process may have ended before or during the look, and the group with it, file by file:
         // nothing is left to limit then. A process that ended and left children in the unit leaves the limits
         // in force, too.
@@ -124,11 +135,17 @@ pub(crate) fn inspect(inspection: &Inspection) -> Findings {
 }
 
 /// The number of a group's directory, where systemd goes by it.
-fn number(inspection: &Inspection, group: &str, has_processes: bool) -> Option<u64> {
+fn number(inspection: &Inspection, group: &str) -> Option<u64> {
     let (_, directory) = inspection.layout.kept(group).into_iter().next()?;
-    let number = fs::metadata(directory).ok()?.ino();
+    Some(fs::metadata(directory).ok()?.ino())
+}
+
+/// The number, with a process seen in the group after it was read, where there are any.
+fn proven_number(inspection: &Inspection, group: &str, has_processes: bool) -> Option<u64> {
+    let number = number(inspection, group)?;
     let is_home = |process: &Process| {
-        let seat = look_at(inspection, *process, &process::directory(process.pid));
+        let seat = look_in_sight(inspection, *process)
+            .or_else(|| look_at(inspection, *process, &process::directory(process.pid)));
         matches!(seat, Some(Seat::Home(_)))
     };
     (!has_processes || inspection.processes.iter().any(is_home)).then_some(number)
@@ -161,8 +178,8 @@ const MOST_LOOKS: usize = 3;
 
 /// Where a process is; `None` if it has ended, for nothing is left then to be in the wrong place.
 ///
-/// One look is enough for a process in its place that still has its number. The wrong place needs a proof, for the kernel tells it of
-/// many that were placed well: a thread on its way out is shown in `/` of each v1 hierarchy, one that ended
+/// One look is enough for a process in its place that is in sight, or still has its number. The wrong place needs a
+/// proof, for the kernel tells it of many that were placed well: a thread on its way out is shown in `/` of each v1 hierarchy, one that ended
 /// in a removed group as there no more, a first thread that ended before the others (and before systemd
 /// placed these) where it was then, and a number that was given away in another process's group. So after the
 /// first look the order is: find a thread that lives, read its group anew, and see that the same thread still
@@ -171,6 +188,9 @@ const MOST_LOOKS: usize = 3;
 /// that of a living thread of the process named. To look for life only before the read would prove nothing:
 /// the end may come between the two.
 fn look(inspection: &Inspection, process: Process) -> Option<Seat> {
+    if let seat @ Some(Seat::Home(_)) = look_in_sight(inspection, process) {
+        return seat;
+    }
     if let seat @ Some(Seat::Home(_)) = look_at(inspection, process, &process::directory(process.pid)) {
         // A number that was given away while systemd was silent may have led another process here.
         return seat.filter(|_| process.has_its_number());
@@ -183,6 +203,12 @@ fn look(inspection: &Inspection, process: Process) -> Option<Seat> {
         }
     }
     None
+}
+
+/// Where a process that is kept in sight is; `None` for another, and for one that has ended.
+fn look_in_sight(inspection: &Inspection, process: Process) -> Option<Seat> {
+    let groups = inspection.sights.groups_of(process.pid)?.ok()?;
+    Some(judge(inspection, process.pid, &groups))
 }
 
 /// Where the thread with this `/proc` directory is; `None` if it has ended.
@@ -296,6 +322,7 @@ mod tests {
         let inspection = Inspection {
             place: Place::Exact("/none.slice/x.scope".into()),
             processes: processes.to_vec(),
+            sights: Sights::default(),
             limits: asked_limits(&[Property::new("MemoryMax", 1u64 << 20)]),
             invocation_link: None,
             layout: Arc::new(CgroupLayout::parse(&mounts).unwrap()),

@@ -13,6 +13,7 @@ mod mounts;
 mod path;
 mod process;
 pub(crate) mod siblings;
+mod sight;
 mod subtree;
 mod table;
 
@@ -26,4 +27,5 @@ pub use layout::{CgroupLayout, CgroupMode};
 pub(crate) use limit::{asked_limits, changed_limits, gaps, gaps_of_none, is_limit};
 pub(crate) use path::unit_path;
 pub(crate) use process::{Process, Unplaceable};
+pub(crate) use sight::Sights;
 pub(crate) use subtree::Subtree;

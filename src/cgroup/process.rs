@@ -84,7 +84,7 @@ impl Process {
     }
 
     /// Whether the number is still this process's, which then had it at every time before.
-    pub(super) fn has_its_number(self) -> bool {
+    pub(crate) fn has_its_number(self) -> bool {
         match read(&directory(self.pid).join("stat")) {
             Ok(stat) => stat.started == self.started,
             Err(error) => matches!(error, Unplaceable::Unreadable(_)),

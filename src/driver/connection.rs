@@ -15,7 +15,11 @@ use super::wake::Wake;
 use crate::sys;
 
 /// An open connection. Authentication, Hello and all else go through [`Connection::pump`].
-pub(crate) struct Connection(Channel);
+pub(crate) struct Connection {
+    channel: Channel,
+    /// Whether the numbers of processes here mean others where the manager is, or none.
+    pub counts_otherwise: bool,
+}
 
 /// What poll(2) is to watch the bus socket for.
 #[derive(Clone, Copy, Debug)]
@@ -26,36 +30,38 @@ pub(crate) struct Interest {
 }
 
 impl Connection {
+    fn new(mut channel: Channel) -> Connection {
+        channel.set_watch_enabled(true);
+        let socket = channel.watch().fd;
+        let counts_otherwise = sys::peer_counts_otherwise(sys::borrow(&channel, socket));
+        Connection { channel, counts_otherwise }
+    }
+
     /// Puts a message out, without blocking, and gives its size; what does not fit into the socket goes with the next
     /// pump.
     pub(crate) fn send(&self, mut message: Message, wants_reply: bool) -> Result<u64, ()> {
         message.set_no_reply(!wants_reply);
         let size = size(&message);
-        self.0.send(message).map(|_| size)
+        self.channel.send(message).map(|_| size)
     }
 
     pub(crate) fn interest(&self) -> Interest {
-        let watch = self.0.watch();
+        let watch = self.channel.watch();
         Interest { fd: watch.fd, read: watch.read, write: watch.write }
-    }
-
-    /// Whether the numbers of processes here mean others where the manager is, or none.
-    pub(crate) fn counts_otherwise(&self) -> bool {
-        sys::peer_counts_otherwise(sys::borrow(self, self.interest().fd))
     }
 
     /// Reads and writes what can be without blocking; false once the connection has ended.
     pub(crate) fn pump(&self) -> bool {
-        self.0.read_write(Some(Duration::ZERO)).is_ok() && self.0.is_connected()
+        self.channel.read_write(Some(Duration::ZERO)).is_ok() && self.channel.is_connected()
     }
 
     pub(crate) fn is_alive(&self) -> bool {
-        self.0.is_connected()
+        self.channel.is_connected()
     }
 
     /// The next message that has come in.
     pub(crate) fn next(&self) -> Option<Message> {
-        self.0.pop_message()
+        self.channel.pop_message()
     }
 }
 
@@ -100,10 +106,7 @@ impl Connecting {
         let (tell, outcome) = bounded(1);
         let address = address.to_string();
         let connect = move || {
-            let opened = Channel::open_private(&address).map(|mut channel| {
-                channel.set_watch_enabled(true);
-                Connection(channel)
-            });
+            let opened = Channel::open_private(&address).map(Connection::new);
             let _ = tell.try_send(opened.map_err(Refusal::from));
             wake.ring();
         };

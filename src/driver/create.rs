@@ -1,5 +1,7 @@
 //! The steps that create a unit: the call, its job, a look at the kernel, and what to do where it exists.
 
+use std::time::Instant;
+
 use super::optional::leave_out;
 use super::placing::{Naming, PidfdsUnknown};
 use super::plan::{
@@ -45,6 +47,8 @@ pub(crate) struct Create {
     pub verify: bool,
     pub require_limits: bool,
     pub inspection: Inspection,
+    /// When its processes were looked up.
+    seen: Instant,
     naming: Naming,
     state: State,
     attempts: u32,
@@ -60,6 +64,7 @@ pub(crate) struct Create {
 }
 
 impl Create {
+    /// To be made as soon as the processes were looked up.
     pub(crate) fn new(
         asked: Asked,
         unit: String,
@@ -76,6 +81,7 @@ impl Create {
             verify: true,
             require_limits: false,
             inspection,
+            seen: Instant::now(),
             naming,
             state: State::Creating,
             attempts: 0,
@@ -113,7 +119,7 @@ impl Create {
     fn create_call(&self) -> Call {
         let (unit, properties) = (self.unit.clone(), self.properties.clone());
         let processes = self.inspection.processes.clone();
-        let members = Members { processes, by_pidfd: self.naming.by_pidfd() };
+        let members = Members { processes, by_pidfd: self.naming.by_pidfd(), seen: self.seen };
         Call::StartTransient { unit, properties, members }
     }
 

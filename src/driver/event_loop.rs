@@ -61,6 +61,13 @@ pub(crate) struct EventLoop {
     traffic: Traffic,
 }
 
+/// What ended a poll(2), if not the deadline: whatever is left undone is told by the next one again.
+#[derive(Clone, Copy, Debug)]
+struct Woken {
+    by_bell: bool,
+    by_bus: bool,
+}
+
 /// Messages and their bytes, over all connections.
 #[derive(Default)]
 struct Traffic {
@@ -90,12 +97,17 @@ impl EventLoop {
     /// Runs until the last caller closes.
     pub(crate) fn run(mut self) {
         loop {
-            self.wait();
-            self.wake.clear();
+            let woken = self.wait();
+            if woken.by_bell {
+                self.wake.clear();
+            }
             if !self.take_commands() {
                 return self.send_the_last();
             }
-            self.look_at_connection();
+            let is_new = self.look_at_connecting();
+            if woken.by_bus || is_new {
+                self.look_at_connection();
+            }
             self.router.tick(Instant::now());
             self.connect_if_due();
             self.carry_out();
@@ -133,7 +145,7 @@ impl EventLoop {
         }
     }
 
-    fn wait(&self) {
+    fn wait(&self) -> Woken {
         // Not poll(2), whose milliseconds are as long as a call takes.
         let left = |deadline: Instant| TimeSpec::from(deadline.saturating_duration_since(Instant::now()));
         let timeout = self.router.deadline().map(left);
@@ -145,8 +157,10 @@ impl EventLoop {
             flags.set(PollFlags::POLLOUT, interest.write);
             fds.push(PollFd::new(sys::borrow(connection, interest.fd), flags));
         }
-        // An interrupted poll is one that woke early; the loop looks at everything anyway.
+        // An interrupted poll is one that woke early.
         let _ = ppoll(&mut fds, timeout, None);
+        let has_come = |at: usize| fds.get(at).is_some_and(|fd| fd.any().unwrap_or(true));
+        Woken { by_bell: has_come(0), by_bus: has_come(1) }
     }
 
     fn take_commands(&mut self) -> bool {
@@ -171,17 +185,24 @@ impl EventLoop {
         true
     }
 
-    fn look_at_connection(&mut self) {
-        if let Some(outcome) = self.connecting.as_ref().and_then(Connecting::outcome) {
-            self.connecting = None;
-            match outcome {
-                Ok(connection) => {
-                    self.connection = Some(connection);
-                    self.router.connected(Instant::now(), self.endpoint.direct);
-                }
-                Err(refusal) => self.no_connection(&refusal),
+    /// Whether a connection has just been made, which has yet to be begun with.
+    fn look_at_connecting(&mut self) -> bool {
+        let Some(outcome) = self.connecting.as_ref().and_then(Connecting::outcome) else { return false };
+        self.connecting = None;
+        match outcome {
+            Ok(connection) => {
+                self.connection = Some(connection);
+                self.router.connected(Instant::now(), self.endpoint.direct);
+                true
+            }
+            Err(refusal) => {
+                self.no_connection(&refusal);
+                false
             }
         }
+    }
+
+    fn look_at_connection(&mut self) {
         if let Some(connection) = &self.connection {
             let inside = Inside::enter();
             let alive = connection.pump();
@@ -250,7 +271,7 @@ impl EventLoop {
         // A connection that cannot pass descriptors refuses those, and nothing else.
         let sent = match by_pidfd.and_then(|message| connection.send(message, wants_reply).ok()) {
             Some(size) => Some(size),
-            None => match placing::by_number(call, || connection.counts_otherwise()) {
+            None => match placing::by_number(call, || connection.counts_otherwise) {
                 Ok(call) => connection.send(call.to_message(serial, direct, &[]), wants_reply).ok(),
                 Err(strangers) => {
                     drop(inside);

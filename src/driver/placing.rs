@@ -1,13 +1,14 @@
 //! By what a new unit's processes are named: by pidfd where kernel, connection and systemd can, by number elsewhere.
 //!
-//! A number may be given to another process while a request waits; a pidfd means one process for ever. Descriptors
-//! are opened when the call is sent, and closed once it is: what waits in line holds none.
+//! A number may be given to another process while a request waits; a pidfd means one process for ever. Pidfds are
+//! opened when the call is sent, and closed once it is: what waits in line holds none.
 
 use std::borrow::Cow;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use dbus::Message;
 
@@ -16,6 +17,9 @@ use crate::systemd1::{self, BusError, Call, Members};
 
 /// dbus-daemon's own limit on the descriptors in one message (`max_message_unix_fds`, `dbus-daemon(1)`).
 const MOST: usize = 16;
+
+/// A fraction of what a create takes.
+const FRESH: Duration = Duration::from_micros(500);
 
 /// Whether this manager was seen to know no pidfds: asked once, and remembered for all its requests.
 #[derive(Clone, Debug, Default)]
@@ -30,9 +34,8 @@ pub(super) struct Naming {
 
 impl Naming {
     pub(super) fn new(unknown: PidfdsUnknown, processes: &[Process]) -> Naming {
-        // The number of the process that asks is its own for as long as it asks.
-        let own = processes.iter().all(|process| process.pid == std::process::id());
-        let by_pidfd = !own && processes.len() <= MOST && !unknown.0.load(Ordering::Relaxed);
+        let is_possible = !are_own(processes) && processes.len() <= MOST;
+        let by_pidfd = is_possible && !unknown.0.load(Ordering::Relaxed);
         Naming { unknown, by_pidfd }
     }
 
@@ -66,22 +69,33 @@ fn says_unknown(refusal: &BusError) -> bool {
 /// The pidfds of a call's processes; none where it does not name them so, or a descriptor is not to be had. A process
 /// that has ended since it was looked up is an error in either case: its number may be another's by now.
 pub(super) fn pidfds(call: &Call) -> Result<Vec<File>, BusError> {
-    let Call::StartTransient { members: Members { processes, by_pidfd }, .. } = call else {
-        return Ok(Vec::new());
-    };
-    if processes.len() > MOST {
-        return Ok(Vec::new());
+    let Call::StartTransient { members, .. } = call else { return Ok(Vec::new()) };
+    let mut pidfds = Vec::new();
+    for process in &members.processes {
+        if members.by_pidfd {
+            pidfds.extend(process.pidfd().map_err(|_| has_ended(*process))?.map(File::from));
+        } else if !is_fresh(members) && !process.has_its_number() {
+            return Err(has_ended(*process));
+        }
     }
-    let mut pidfds = Vec::with_capacity(processes.len());
-    for process in processes {
-        let pidfd = process.pidfd().map_err(|_| BusError {
-            name: systemd1::NO_SUCH_PROCESS.into(),
-            message: format!("process {} has ended", process.pid),
-        })?;
-        pidfds.extend(pidfd.map(File::from));
-    }
-    let complete = *by_pidfd && pidfds.len() == processes.len();
+    let complete = pidfds.len() == members.processes.len();
     Ok(if complete { pidfds } else { Vec::new() })
+}
+
+/// Whether numbers were looked at so short a time ago that to look again would tell no more: the message is under way
+/// for as long, when nobody can look. Whose they were in the end is seen once the job is done.
+fn is_fresh(members: &Members) -> bool {
+    members.seen.elapsed() < FRESH || are_own(&members.processes)
+}
+
+/// Whether they are the process that asks, whose number is its own for as long as it asks.
+fn are_own(processes: &[Process]) -> bool {
+    processes.iter().all(|process| process.pid == std::process::id())
+}
+
+fn has_ended(process: Process) -> BusError {
+    let message = format!("process {} has ended", process.pid);
+    BusError { name: systemd1::NO_SUCH_PROCESS.into(), message }
 }
 
 /// The call's message with these pidfds; `None` where there are none, or no room for copies.

@@ -6,7 +6,7 @@ use super::active::{Active, ActiveScope};
 use super::finish_nothing;
 use super::request::look_up;
 use super::run::Until;
-use crate::cgroup::{self, Inspection, Place, Process, Subtree, asked_limits};
+use crate::cgroup::{self, Inspection, Place, Process, Sights, Subtree, asked_limits};
 use crate::deadline::Deadline;
 use crate::error::{Asked, Error, Operation, Result};
 use crate::systemd1::{self, Call};
@@ -46,6 +46,7 @@ impl Active {
             place: Place::Exact(group),
             processes: processes.clone(),
             limits: asked_limits(&self.record.limits()),
+            sights: Sights::default(),
             invocation_link: None,
             layout: Arc::clone(&self.manager.0.layout),
             everywhere: false,

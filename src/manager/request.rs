@@ -6,7 +6,7 @@ use super::active::{Active, ActiveScope, ActiveSlice};
 use super::record::Record;
 use super::ticket::Finish;
 use super::{FinishedJob, Inner, Manager};
-use crate::cgroup::{Inspection, Place, Process, Unplaceable, asked_limits, unit_path};
+use crate::cgroup::{Inspection, Place, Process, Sights, Unplaceable, asked_limits, unit_path};
 use crate::driver::{Create, Created, Plan, Success};
 use crate::error::{Asked, Error, Operation, Result};
 use crate::job::{JobMode, StageTimes};
@@ -137,6 +137,7 @@ impl sealed::Sealed for Scope {
     fn plan(&self, manager: &Arc<Inner>) -> Result<(Plan, Finish<ActiveScope>)> {
         self.check()?;
         let asked = Asked::new(Operation::CreateScope, Some(&self.name));
+        let sights = Sights::open(self.pids.iter().filter_map(|pid| (*pid).try_into().ok()));
         let processes = look_up(&self.pids, &asked)?;
         let Placing { slice, spread, place } = placing(manager, self);
         let slice = slice.map(|slice| Property::new("Slice", slice));
@@ -144,6 +145,7 @@ impl sealed::Sealed for Scope {
         properties.extend(self.properties.iter().cloned());
         let placed = processes.clone();
         let inspection = inspection(manager, &self.name, place, processes, &properties, self.verify);
+        let inspection = Inspection { sights, ..inspection };
         let unknown = manager.pidfds_unknown.clone();
         let mut create = Create::new(asked.clone(), self.name.clone(), properties, inspection, unknown);
         create.on_exists = self.on_exists;
@@ -243,6 +245,7 @@ fn inspection(
     Inspection {
         place,
         processes,
+        sights: Sights::default(),
         limits: if verify { asked_limits(properties) } else { Vec::new() },
         invocation_link: manager.links.as_ref().map(|dir| dir.join(format!("invocation:{unit}"))),
         layout: Arc::clone(&manager.layout),

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fs::File;
+use std::time::Instant;
 
 use dbus::Message;
 use dbus::arg::{Append, IterAppend};
@@ -38,10 +39,12 @@ impl Verb {
 }
 
 /// The processes that a new unit begins with, named by pidfd where that is wished for and can be, else by number.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Members {
     pub processes: Vec<Process>,
     pub by_pidfd: bool,
+    /// When they were looked up.
+    pub seen: Instant,
 }
 
 /// One method call.

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::os::fd::AsRawFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use unitwait::{Deadline, Error, Scope};
@@ -126,7 +126,7 @@ fn where_no_descriptor_can_pass_processes_are_named_by_number() {
 }
 
 #[test]
-fn descriptors_are_held_by_no_request_that_waits_and_by_none_that_was_sent() {
+fn of_hundreds_of_requests_that_wait_few_hold_descriptors_and_none_that_is_over() {
     alone(|| {
         let mut world = World::on_bus();
         world.manager = open(world.builder().window(8));
@@ -137,11 +137,9 @@ fn descriptors_are_held_by_no_request_that_waits_and_by_none_that_was_sent() {
         let before = Holdings::now();
         let tickets: Vec<_> = (0..500).map(submit).collect();
         let sent: Vec<Call> = (0..8).map(|_| world.script.next("StartTransientUnit")).collect();
-        assert_eq!(
-            Holdings::now().descriptors,
-            before.descriptors + sent.len(),
-            "the test has those that came"
-        );
+        // The test has those that came, and as many processes are kept in sight.
+        let held = Holdings::now().descriptors - before.descriptors;
+        assert!((sent.len()..=sent.len() + 32).contains(&held), "{held}");
         sent.iter().for_each(Call::carry_out);
         drop(sent);
         let serving = world.script.serve(|call| call.carry_out());
@@ -198,6 +196,11 @@ fn a_process_that_ends_while_its_request_waits_in_line_is_told_of_and_never_aske
             let calls = [(); 2].map(|()| world.script.next("StartTransientUnit"));
             let ticket = submit(Scope::new("gone.scope").pid(pid).verify(false));
             drop(sleeper);
+            // What waits for less is as good as under way, and systemd's own refusal is the answer.
+            let submitted = Instant::now();
+            while submitted.elapsed() < Duration::from_millis(5) {
+                world.round_trip();
+            }
             calls.iter().for_each(Call::carry_out);
             for first in before {
                 first.wait(Deadline::Default).unwrap();

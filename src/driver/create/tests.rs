@@ -1,5 +1,5 @@
 use super::*;
-use crate::cgroup::{CgroupLayout, Process};
+use crate::cgroup::{CgroupLayout, Process, Sights};
 use crate::error::Operation;
 use crate::systemd1::BusError;
 use crate::unit::Value;
@@ -13,6 +13,7 @@ fn created() -> Create {
         place: Place::Exact("/x.scope".into()),
         processes: vec![Process { pid: 7, started: 1 }],
         limits: Vec::new(),
+        sights: Sights::default(),
         invocation_link: None,
         layout: layout.expect("a hierarchy is mounted").into(),
         everywhere: false,

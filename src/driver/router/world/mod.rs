@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use self::systemd::{Systemd, invocation};
 use super::link::Link;
 use super::*;
-use crate::cgroup::{CgroupLayout, Inspection, Place, Process};
+use crate::cgroup::{CgroupLayout, Inspection, Place, Process, Sights};
 use crate::driver::create::Create;
 use crate::driver::placing::PidfdsUnknown;
 use crate::driver::wait::Wait;
@@ -382,6 +382,7 @@ fn plan(ask: Ask, unit: &str, run: u64) -> Plan {
                 place: Place::Exact(unit.into()),
                 processes: dying.then_some(Process { pid: 7, started: 1 }).into_iter().collect(),
                 limits: Vec::new(),
+                sights: Sights::default(),
                 invocation_link: None,
                 layout: Arc::new(layout),
                 everywhere: false,
