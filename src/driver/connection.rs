@@ -55,6 +55,11 @@ impl Connection {
         self.channel.read_write(Some(Duration::ZERO)).is_ok() && self.channel.is_connected()
     }
 
+    /// Whether something is yet to be written: for want of room, or because the authentication is not over.
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.channel.has_messages_to_send()
+    }
+
     pub(crate) fn is_alive(&self) -> bool {
         self.channel.is_connected()
     }

@@ -89,8 +89,13 @@ impl EventLoop {
         commands: Receiver<Command>,
         wake: Arc<Wake>,
     ) -> Self {
-        let router = Router::new(endpoint.address.clone(), window);
-        let (connection, connecting, traffic) = (None, None, Traffic::default());
+        let mut router = Router::new(endpoint.address.clone(), window);
+        // Before the first request asks for it, and before there is a thread to ask: connecting takes longer than that.
+        let connecting = Connecting::start(&endpoint.address, Arc::clone(&wake)).ok();
+        if connecting.is_some() {
+            router.is_being_connected();
+        }
+        let (connection, traffic) = (None, Traffic::default());
         EventLoop { endpoint, commands, wake, router, connection, connecting, traffic }
     }
 
@@ -112,6 +117,9 @@ impl EventLoop {
             self.connect_if_due();
             self.carry_out();
             self.see_whether_it_lives();
+            if self.connection.as_ref().is_some_and(|connection| !connection.has_unsent()) {
+                self.router.all_is_out(Instant::now());
+            }
         }
     }
 

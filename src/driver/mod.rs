@@ -73,7 +73,7 @@ struct Parts {
 }
 
 impl Driver {
-    /// Starts the thread. It connects when the first request needs it.
+    /// Starts to connect, and starts the thread.
     pub(crate) fn start(endpoint: Endpoint, window: usize, name: &str) -> Result<Driver> {
         let here = Here::now();
         let wake = Arc::new(Wake::new()?);

@@ -86,20 +86,28 @@ impl Absence {
 /// 252): `BEGIN` and the call in one read, and there is no answer to wait for.
 #[derive(Debug)]
 pub(super) struct Nudge {
-    at: Instant,
+    /// `None` while what was sent last waits for the authentication: more would lie with it.
+    at: Option<Instant>,
     pause: Duration,
 }
 
 impl<R: ReplyTo> Router<R> {
     /// When the silent peer is due for more; never once it has spoken, or where nothing is asked of it.
     pub(super) fn nudge_is_due(&self) -> Option<Instant> {
-        self.nudge.as_ref().filter(|_| !self.in_flight.is_empty()).map(|nudge| nudge.at)
+        self.nudge.as_ref().filter(|_| !self.in_flight.is_empty()).and_then(|nudge| nudge.at)
     }
 
     /// A call goes out, which a peer that has not spoken may need to be nudged about.
-    pub(super) fn expect_word(&mut self, now: Instant) {
+    pub(super) fn expect_word(&mut self) {
         if let Some(nudge) = self.nudge.as_mut().filter(|_| self.in_flight.is_empty()) {
-            nudge.at = now + nudge.pause;
+            nudge.at = None;
+        }
+    }
+
+    /// All that was sent is in the socket, and none of it waits for the authentication any more.
+    pub(crate) fn all_is_out(&mut self, now: Instant) {
+        if let Some(nudge) = self.nudge.as_mut().filter(|nudge| nudge.at.is_none()) {
+            nudge.at = Some(now + nudge.pause);
         }
     }
 
@@ -108,9 +116,8 @@ impl<R: ReplyTo> Router<R> {
             return;
         }
         if let Some(nudge) = &mut self.nudge {
-            // Slowly: what is sent before the authentication is over lies as well.
             nudge.pause = LONGEST_PAUSE.min(nudge.pause * 5 / 4);
-            nudge.at = now + nudge.pause;
+            nudge.at = None;
             self.push_send(Call::Ping, false);
         }
     }
@@ -149,6 +156,11 @@ impl<R: ReplyTo> Router<R> {
         begin
     }
 
+    /// A connection is under way that nobody has asked for yet.
+    pub(crate) fn is_being_connected(&mut self) {
+        self.link = Link::Connecting;
+    }
+
     /// When the loop must wake for a manager that is out of reach.
     pub(super) fn absence_ends(&self) -> Option<Instant> {
         let absence = self.absence.as_ref().filter(|_| self.somebody_waits())?;
@@ -168,7 +180,7 @@ impl<R: ReplyTo> Router<R> {
             // That it listens is no sign yet that it lets this client in.
             self.link = Link::Direct;
             self.is_heard = false;
-            self.nudge = Some(Nudge { at: now + FIRST_NUDGE, pause: FIRST_NUDGE });
+            self.nudge = Some(Nudge { at: None, pause: FIRST_NUDGE });
             self.look_at_all_jobs();
         } else {
             self.link = Link::Greeting;

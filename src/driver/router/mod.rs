@@ -389,7 +389,7 @@ impl<R: ReplyTo> Router<R> {
 
     fn send_what_fits(&mut self, now: Instant) {
         while self.manager_is_there() && self.in_flight.len() < self.window {
-            self.expect_word(now);
+            self.expect_word();
             if let Some(look) = self.to_look.pop_front() {
                 self.look(now, look);
                 continue;

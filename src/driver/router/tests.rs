@@ -281,6 +281,42 @@ fn a_direct_peer_that_closes_at_once_is_not_run_after() {
 }
 
 #[test]
+fn a_connection_that_nobody_has_asked_for_yet_serves_who_does_and_fails_nobody() {
+    for (well, asked_first) in [(true, true), (true, false), (false, true), (false, false)] {
+        let mut router: Router<world::Caller> = Router::new("test:", 8);
+        let now = Instant::now();
+        router.is_being_connected();
+        assert!(!router.begin_connecting(now), "it is under way");
+        let ask = |router: &mut Router<world::Caller>| {
+            let asked = crate::error::Asked::new(crate::error::Operation::Get, None);
+            let call = Call::GetAll { path: "/".into(), interface: String::new() };
+            let plan = Plan::Single { asked, call };
+            router.submit(now, RequestId(1), plan, now + Duration::from_secs(5), world::Caller(1));
+        };
+        let end = |router: &mut Router<world::Caller>| match well {
+            true => router.connected(now, true),
+            false => router.connect_failed(now, &Refusal::new("refused")),
+        };
+        if asked_first {
+            ask(&mut router);
+            end(&mut router);
+        } else {
+            end(&mut router);
+            ask(&mut router);
+        }
+        let output = router.output();
+        let is_right = match (well, asked_first) {
+            (true, _) => matches!(output, Some(Output::Send { call: Call::GetAll { .. }, .. })),
+            (false, true) => {
+                matches!(output, Some(Output::Deliver(_, Answer { result: Err(Error::Connect { .. }), .. })))
+            }
+            (false, false) => output.is_none() && router.begin_connecting(now),
+        };
+        assert!(is_right, "well {well}, asked first {asked_first}");
+    }
+}
+
+#[test]
 fn a_direct_peer_that_lets_a_call_lie_is_nudged_until_it_answers() {
     let mut router: Router<world::Caller> = Router::new("test:", 8);
     let mut now = Instant::now();
@@ -288,13 +324,16 @@ fn a_direct_peer_that_lets_a_call_lie_is_nudged_until_it_answers() {
     let (asked, path) = (crate::error::Asked::new(crate::error::Operation::Get, None), "/".to_string());
     let call = Call::GetAll { path, interface: String::new() };
     let plan = Plan::Single { asked, call };
-    router.submit(now, RequestId(1), plan, now + Duration::from_secs(5), world::Caller(1));
+    let deadline = now + Duration::from_secs(5);
+    router.submit(now, RequestId(1), plan, deadline, world::Caller(1));
     let sent = |router: &mut Router<world::Caller>| {
         let sent = std::iter::from_fn(|| router.output());
         sent.filter(|output| matches!(output, Output::Send { call: Call::Ping, .. })).count()
     };
     assert_eq!(sent(&mut router), 0);
     for _ in 0..3 {
+        assert_eq!(router.deadline(), Some(deadline), "what was sent has yet to go out");
+        router.all_is_out(now);
         now = router.deadline().expect("it is due");
         router.tick(now);
         assert_eq!(sent(&mut router), 1);
