@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
-use unitwait::{ActiveScope, Manager, Scope, Ticket};
+use unitwait::{ActiveScope, Manager, Scope, Spread, Ticket};
 
 use crate::Failure;
 
@@ -18,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// One of many tickets has all of the others before it.
 const LONG: Duration = Duration::from_secs(300);
 
+const SPREAD: u32 = 50;
+
 /// The ten thousand are spread by hand, or systemd's own work would take minutes.
 const SLICES: usize = 100;
 
@@ -25,7 +27,9 @@ pub fn load(way: &str, ops: &str, callers: &str, slice: &str, pids: &str) -> Res
     let (ops, callers): (usize, usize) = (ops.parse()?, callers.parse()?);
     let manager = if way == "private" { Manager::private()? } else { Manager::system()? };
     let pids = read(pids)?;
-    let scopes: Vec<Scope> = (0..ops).map(|at| scope(at, pids[at], slice)).collect();
+    let placed = |scope: Scope| if way == "spread" { scope.spread(Spread::Over(SPREAD)) } else { scope };
+    let scopes: Vec<Scope> = (0..ops).map(|at| placed(scope(at, pids[at], slice))).collect();
+    learn(&manager)?;
     let before = manager.stats()?;
     let (created, active) = phase(callers, &scopes, |scope| manager.create_scope(scope, PATIENCE))?;
     let after = manager.stats()?;
@@ -33,6 +37,18 @@ pub fn load(way: &str, ops: &str, callers: &str, slice: &str, pids: &str) -> Res
     let messages = |stats: &unitwait::Stats| stats.messages_sent + stats.messages_received;
     let messages = (messages(&after) - messages(&before)) as f64 / ops as f64;
     println!("{}", json!({ "create": created, "stop": stopped, "messages": messages }));
+    Ok(())
+}
+
+/// The first create with a process of another's tells whether this systemd knows pidfds.
+fn learn(manager: &Manager) -> Result<(), Failure> {
+    let mut first = process::Command::new("sleep").arg("60").spawn()?;
+    let name = format!("bench-first-{}.scope", process::id());
+    let scope = Scope::new(name).pid(first.id());
+    let learned = manager.create_scope(&scope, PATIENCE);
+    first.kill()?;
+    first.wait()?;
+    learned?;
     Ok(())
 }
 

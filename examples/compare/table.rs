@@ -18,9 +18,13 @@ pub fn text(results: &Results, goals: &[Goal]) -> String {
     for key in ordered(results) {
         row(&mut out, results, key);
     }
-    let _ = writeln!(out, "\n{:40}{:36}{:30}", "goal", "measured", "is to be");
+    out + "\n" + &self::goals(goals)
+}
+
+pub fn goals(goals: &[Goal]) -> String {
+    let mut out = format!("{:46}{:36}{:30}\n", "goal", "measured", "is to be");
     for Goal { what, measured, goal, met } in goals {
-        let _ = writeln!(out, "{what:40}{measured:36}{goal:30}{}", if *met { "met" } else { "NOT MET" });
+        let _ = writeln!(out, "{what:46}{measured:36}{goal:30}{}", if *met { "met" } else { "NOT MET" });
     }
     out
 }

@@ -3,6 +3,7 @@
 use std::env;
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
+use std::mem;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -31,10 +32,13 @@ pub fn run(session: &Session, asked: &Run) -> Result<(), Failure> {
     require_limits(&active, asked.scope.require_limits)?;
     session.output.limit_gaps(active.unit(), active.limit_gaps());
     let (object, stages) = (scope_json(&active), active.stages());
-    // Ends the dbus thread, so that the identity changes and the command starts in a process of one thread.
-    drop((active, manager));
     if let Some(identity) = identity {
+        // Ends the dbus thread, so that the identity changes in a process of one thread.
+        drop((active, manager));
         identity.assume()?;
+    } else {
+        // Not closed in turn, which the command would have to wait for: exec ends the thread and the connection.
+        mem::forget((active, manager));
     }
     session.output.aside(|| object);
     session.output.picture(&unit, stages);
