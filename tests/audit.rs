@@ -33,6 +33,12 @@ fn daemon_reload() {
     assert!(Command::new("systemctl").arg("daemon-reload").status().unwrap().success());
 }
 
+/// The major number.
+fn version(manager: &Manager) -> u32 {
+    let digits = |c: char| !c.is_ascii_digit();
+    manager.version().split(digits).find_map(|number| number.parse().ok()).expect("it has a number")
+}
+
 /// The file of a limit; `None` where no controller enforces it for the unit.
 fn limit_file(active: &ActiveScope, controller: &str, names: &[&str]) -> Option<PathBuf> {
     let directory = active.controller_path(controller)?;
@@ -75,6 +81,12 @@ fn a_limit_written_past_systemd_is_named_and_the_next_reload_undoes_it() {
         };
         assert!(seen.iter().any(named), "{seen:?}");
         daemon_reload();
+        if manager.layout().mode() == CgroupMode::Hybrid && version(&manager) >= 257 {
+            // With cgroup v1 it stays there, and goes on being named.
+            assert!(findings(&active).iter().any(named));
+            fs::write(&file, before).unwrap();
+            continue;
+        }
         // Newer systemds write the files once they have answered.
         eventually("the reload undoes what was written by hand", || {
             fs::read_to_string(&file).unwrap() == before

@@ -99,7 +99,7 @@ pub enum unitwait_finding {
     UNITWAIT_FINDING_REPLACED = 1,
     /// A process is not in the unit's control group.
     UNITWAIT_FINDING_MISPLACED = 2,
-    /// A limit was written past systemd, and the next daemon-reload undoes it.
+    /// A limit was written past systemd, whose next daemon-reload may undo it.
     UNITWAIT_FINDING_OVERWRITTEN = 3,
     /// The unit's property was changed since.
     UNITWAIT_FINDING_CHANGED = 4,

@@ -22,7 +22,7 @@ use crate::unit::{Property, Value};
 /// ```
 /// use unitwait::AuditFinding;
 ///
-/// fn reload_undoes(finding: &AuditFinding) -> bool {
+/// fn was_overwritten(finding: &AuditFinding) -> bool {
 ///     matches!(finding, AuditFinding::Overwritten(_))
 /// }
 /// ```
@@ -36,8 +36,8 @@ pub enum AuditFinding {
     /// A process is not in the unit's control group: one that the handle placed there, or that is in the unit's
     /// group of one hierarchy and not in that of another.
     Misplaced(MisplacedProcess),
-    /// The kernel has another limit than systemd's property says: it was written past systemd, and the next
-    /// `daemon-reload` sets it back.
+    /// The kernel has another limit than systemd's property says: it was written past systemd, whose next
+    /// `daemon-reload` sets it back; systemd 257 does not where cgroup v1 has the limit (seen there, and that 252 does).
     Overwritten(LimitGap),
     /// The unit's property was changed since: the kernel holds what systemd says, which is not what was asked for.
     Changed(LimitGap),
@@ -52,7 +52,7 @@ impl fmt::Display for AuditFinding {
             AuditFinding::Replaced => f.write_str("its run is over, and another has its name"),
             AuditFinding::Misplaced(process) => process.fmt(f),
             AuditFinding::Overwritten(gap) => {
-                write!(f, "{gap}; it was written past systemd, and the next daemon-reload undoes it")
+                write!(f, "{gap}; it was written past systemd, whose next daemon-reload may undo it")
             }
             AuditFinding::Changed(gap) => write!(f, "{gap}; the unit's property was changed"),
             AuditFinding::NotHeld(gap) => gap.fmt(f),

@@ -36,6 +36,7 @@ pub(crate) const ACCESS_DENIED: &str = "org.freedesktop.DBus.Error.AccessDenied"
 pub(crate) const NAME_HAS_NO_OWNER: &str = "org.freedesktop.DBus.Error.NameHasNoOwner";
 pub(crate) const SERVICE_UNKNOWN: &str = "org.freedesktop.DBus.Error.ServiceUnknown";
 pub(crate) const NO_REPLY: &str = "org.freedesktop.DBus.Error.NoReply";
+pub(crate) const FREEZE_CANCELLED: &str = "org.freedesktop.systemd1.FreezeCancelled";
 pub(crate) const NOT_SUPPORTED: &str = "org.freedesktop.DBus.Error.NotSupported";
 
 /// What a connection to a bus listens to. A sender in the first rule spares the bus work; it proves nothing,
