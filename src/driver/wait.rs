@@ -35,8 +35,6 @@ pub(crate) struct Wait {
     /// The object by the unit's name, of which changes are told.
     unit_path: String,
     state: State,
-    /// How many references were asked for over this connection.
-    references: u32,
     by_subscription: bool,
     /// Whether its end was told while it was being read, so that what was read may be older.
     in_doubt: bool,
@@ -50,7 +48,6 @@ impl Wait {
             run,
             unit_path: systemd1::unit_path(unit),
             state: State::Referring,
-            references: 0,
             by_subscription: false,
             in_doubt: false,
             // Nothing but a stop ends a slice, and systemd tells of no state between.
@@ -60,6 +57,10 @@ impl Wait {
 
     pub(crate) fn asked(&self) -> &Asked {
         &self.asked
+    }
+
+    pub(crate) fn run(&self) -> &str {
+        &self.run
     }
 
     pub(crate) fn unit_path(&self) -> &str {
@@ -78,23 +79,16 @@ impl Wait {
     /// Does without a reference from the start.
     pub(crate) fn subscribe(&mut self) -> Step {
         self.by_subscription = true;
-        self.references = 0;
         self.read()
     }
 
     pub(crate) fn start(&mut self) -> Step {
         self.state = State::Referring;
-        self.references += 1;
-        Step::Call(self.reference())
-    }
-
-    fn reference(&self) -> Call {
-        Call::RunRef { path: self.run.clone() }
+        Step::Call(Call::RunRef { path: self.run.clone() })
     }
 
     /// Begins anew on another connection, to which the references of the last do not belong.
     pub(crate) fn start_again(&mut self) -> Step {
-        self.references = 0;
         self.by_subscription = false;
         self.start()
     }
@@ -105,24 +99,10 @@ impl Wait {
         Step::Call(Call::GetAll { path: self.run.clone(), interface: String::new() })
     }
 
-    /// Nobody waits any more, and what was asked for last was refused.
-    pub(crate) fn was_refused(&mut self) {
-        if self.state == State::Referring {
-            self.references = self.references.saturating_sub(1);
-        }
-    }
-
     /// Its end is told while it is being read.
     pub(crate) fn doubt(&mut self, change: &UnitChange) {
         self.remember(change);
         self.in_doubt |= change.is_over();
-    }
-
-    /// What gives the references back; `unsent` says that the last one was never asked for.
-    pub(crate) fn parting(&self, unsent: bool) -> impl Iterator<Item = Call> + use<> {
-        let asked_for = self.references - u32::from(unsent && self.state == State::Referring);
-        let path = self.run.clone();
-        (0..asked_for).map(move |_| Call::RunUnref { path: path.clone() })
     }
 
     pub(crate) fn advance(&mut self, event: Event) -> Step {
@@ -149,7 +129,6 @@ impl Wait {
     }
 
     fn after_no_reference(&mut self, error: &BusError) -> Step {
-        self.references = 0;
         if says_run_is_over(error) {
             return self.over();
         }
@@ -222,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_followed_to_its_end_and_the_reference_given_back() {
+    fn a_run_is_followed_to_its_end_with_what_became_of_it() {
         let mut wait = wait();
         assert!(matches!(wait.advance(Event::Answer(Vec::new())), Step::Call(Call::GetAll { .. })));
         assert!(matches!(wait.advance(properties("active", "running", "success")), Step::Follow));
@@ -230,15 +209,13 @@ mod tests {
         assert!(matches!(wait.advance(change("failed", "failed")), Step::Call(Call::GetAll { .. })));
         let seen = end(wait.advance(properties("failed", "failed", "timeout")));
         assert_eq!(seen, RunEnd { result: Some("timeout".into()), stopped: true, was_told: true });
-        assert_eq!(wait.parting(false).count(), 1);
     }
 
     #[test]
-    fn a_run_that_is_over_already_is_no_error_and_leaves_nothing_to_give_back() {
+    fn a_run_that_is_over_already_is_no_error() {
         let mut wait = wait();
         let over = refused("org.freedesktop.systemd1.NoUnitForInvocationID");
         assert_eq!(end(wait.advance(over)), RunEnd::default());
-        assert_eq!(wait.parting(false).count(), 0);
     }
 
     #[test]
@@ -250,13 +227,5 @@ mod tests {
         wait.advance(change("inactive", "dead"));
         let seen = end(wait.advance(refused("org.freedesktop.systemd1.NoUnitForInvocationID")));
         assert_eq!((seen.result, seen.was_told), (None, true), "what it read as while it ran is no result");
-    }
-
-    #[test]
-    fn a_reference_that_was_never_asked_for_is_not_given_back() {
-        let mut wait = wait();
-        assert_eq!(wait.parting(true).count(), 0, "another caller's would be taken");
-        wait.advance(Event::Answer(Vec::new()));
-        assert_eq!(wait.parting(true).count(), 1);
     }
 }

@@ -57,24 +57,80 @@ pub(crate) enum Call {
     Ping,
     Subscribe,
     Unsubscribe,
-    StartTransient { unit: String, properties: Vec<Property>, members: Members },
-    UnitJob { verb: Verb, unit: String, mode: JobMode },
-    RunJob { verb: Verb, path: String, mode: JobMode },
-    Kill { unit: String, whom: KillWhom, signal: i32 },
-    RunKill { path: String, whom: KillWhom, signal: i32 },
-    RunRef { path: String },
-    RunUnref { path: String },
-    Set { unit: String, runtime: bool, properties: Vec<Property> },
-    RunSet { path: String, runtime: bool, properties: Vec<Property> },
-    ResetFailed { unit: String },
+    StartTransient {
+        unit: String,
+        properties: Vec<Property>,
+        members: Members,
+    },
+    UnitJob {
+        verb: Verb,
+        unit: String,
+        mode: JobMode,
+    },
+    RunJob {
+        verb: Verb,
+        path: String,
+        mode: JobMode,
+    },
+    Kill {
+        unit: String,
+        whom: KillWhom,
+        signal: i32,
+    },
+    RunKill {
+        path: String,
+        whom: KillWhom,
+        signal: i32,
+    },
+    RunRef {
+        path: String,
+    },
+    /// By the unit's own object, which outlives the run that was referred to.
+    Unref {
+        path: String,
+    },
+    Set {
+        unit: String,
+        runtime: bool,
+        properties: Vec<Property>,
+    },
+    RunSet {
+        path: String,
+        runtime: bool,
+        properties: Vec<Property>,
+    },
+    ResetFailed {
+        unit: String,
+    },
     CancelJob(JobId),
-    Attach { unit: String, pids: Vec<u32> },
-    RunAttach { path: String, interface: String, subgroup: String, pids: Vec<u32> },
-    UnitFreezer { path: String, freeze: bool },
-    ListUnits { states: Vec<String>, patterns: Vec<String> },
+    Attach {
+        unit: String,
+        pids: Vec<u32>,
+    },
+    RunAttach {
+        path: String,
+        interface: String,
+        subgroup: String,
+        pids: Vec<u32>,
+    },
+    UnitFreezer {
+        path: String,
+        freeze: bool,
+    },
+    ListUnits {
+        states: Vec<String>,
+        patterns: Vec<String>,
+    },
     UnitByPid(u32),
-    Get { path: String, interface: String, name: String },
-    GetAll { path: String, interface: String },
+    Get {
+        path: String,
+        interface: String,
+        name: String,
+    },
+    GetAll {
+        path: String,
+        interface: String,
+    },
 }
 
 impl Call {
@@ -105,7 +161,7 @@ impl Call {
                 method(path, UNIT, "Kill").append2(whom.as_str(), *signal)
             }
             Call::RunRef { path } => method(path, UNIT, "Ref"),
-            Call::RunUnref { path } => method(path, UNIT, "Unref"),
+            Call::Unref { path } => method(path, UNIT, "Unref"),
             Call::Set { unit, runtime, properties } => with_properties(
                 manager_method("SetUnitProperties").append2(unit.as_str(), *runtime),
                 properties,

@@ -42,6 +42,7 @@ impl<R: ReplyTo> Router<R> {
         let Some(call) = self.in_flight.remove(&reply.serial) else { return };
         if !from_bus {
             self.widen();
+            self.watches.answered(call.number);
         }
         match call.purpose {
             Purpose::Request(id, lane) if lane != Lane::Answer && reply.result.is_ok() => {
@@ -79,10 +80,17 @@ impl<R: ReplyTo> Router<R> {
         answer: Result<Vec<Value>, BusError>,
         from_bus: bool,
     ) {
+        let sharers = self.settle_reference(id, &answer, from_bus);
         match answer {
             Ok(values) => self.advance(now, id, Event::Answer(values)),
             Err(error) if from_bus => self.on_not_delivered(now, id, error),
             Err(error) => self.advance(now, id, Event::Refused(error)),
+        }
+        for (sharer, event) in sharers {
+            match event {
+                Some(event) => self.advance(now, sharer, event),
+                None => self.line_up(sharer, None),
+            }
         }
     }
 

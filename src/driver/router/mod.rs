@@ -5,13 +5,14 @@
 //! its deadline is answered at once and yet stays in the table until what it left behind is settled.
 //!
 //! This file has the callers' side; `link` has the connection's life, `messages` what comes over it, `line` who
-//! goes next, `jobs` who waits for which job, `watches` who is told of which unit, and `relook` what is asked where an
-//! end was not heard.
+//! goes next, `jobs` who waits for which job, `watches` who is told of which unit, `references` which units are held for
+//! that, and `relook` what is asked where an end was not heard.
 
 mod jobs;
 mod line;
 mod link;
 mod messages;
+mod references;
 mod relook;
 mod watches;
 
@@ -335,9 +336,6 @@ impl<R: ReplyTo> Router<R> {
     fn advance(&mut self, now: Instant, id: RequestId, event: Event) {
         let Some(entry) = self.requests.get_mut(&id) else { return };
         if entry.reply.is_none() && !entry.settling {
-            if let (Event::Refused(_), Some(wait)) = (&event, entry.plan.as_wait()) {
-                wait.was_refused();
-            }
             return self.forget(id);
         }
         let since = now.saturating_duration_since(entry.marked);
@@ -417,6 +415,9 @@ impl<R: ReplyTo> Router<R> {
         entry.times.queued += now.saturating_duration_since(entry.marked);
         entry.marked = now;
         let Some(call) = entry.call.clone() else { return };
+        if self.shares_a_reference(now, id) {
+            return;
+        }
         let purpose = Purpose::Request(id, Lane::of(&call));
         self.push_call(now, call, purpose);
         self.reach(id, Stage::Call);
@@ -468,7 +469,7 @@ impl<R: ReplyTo> Router<R> {
             self.line.leave(place);
         }
         if let Plan::Wait(wait) = &entry.plan {
-            self.part(id, wait, entry.place.is_some());
+            self.part(id, wait);
         }
         if let Some(job) = entry.job {
             self.jobs.leave(job, id);

@@ -173,6 +173,45 @@ fn a_job_whose_end_nobody_heard_is_learnt_of_after_a_reconnect() {
 }
 
 #[test]
+fn a_hundred_waiters_of_one_run_have_one_reference_whoever_of_them_leaves_first() {
+    let mut world = World::new(96);
+    with_unit(&mut world, "u1.scope");
+    // The first to have asked has left when its answer comes, and others come in between and after.
+    let hasty = world.submit(Ask::Wait, "u1.scope", 10);
+    let mut waiters: Vec<u64> = (0..50).map(|_| world.submit(Ask::Wait, "u1.scope", 1_000)).collect();
+    world.pass(20);
+    assert!(world.answer(hasty).is_some_and(|answer| answer.as_ref().is_err_and(Error::is_timeout)));
+    world.handle(0);
+    waiters.extend((50..100).map(|_| world.submit(Ask::Wait, "u1.scope", 1_000)));
+    world.handle_first(200);
+    assert_eq!(world.references(), 1);
+    for waiter in waiters.drain(..30) {
+        world.abandon(waiter);
+    }
+    world.handle_first(200);
+    assert_eq!(world.references(), 1, "others wait on");
+    world.exit("u1.scope");
+    world.handle_first(200);
+    assert!(waiters.iter().all(|waiter| matches!(world.answer(*waiter), Some(Ok(())))));
+    assert_eq!(world.references(), 0);
+    world.settle();
+}
+
+#[test]
+fn a_reference_that_is_refused_is_refused_to_all_who_wait_for_it_and_they_hear_all_the_same() {
+    let mut world = World::new(96);
+    with_unit(&mut world, "u1.scope");
+    let waiters = [(); 3].map(|()| world.submit(Ask::Wait, "u1.scope", 1_000));
+    world.handle_by(0, Way::Denied);
+    world.handle_first(10);
+    assert_eq!(world.references(), 0);
+    world.exit("u1.scope");
+    world.handle_first(10);
+    assert!(waiters.iter().all(|waiter| matches!(world.answer(*waiter), Some(Ok(())))));
+    world.settle();
+}
+
+#[test]
 fn calls_that_are_never_answered_take_up_the_window_for_a_while_and_not_for_ever() {
     let mut world = World::new(2);
     world.submit(Ask::Stop, "u1.scope", 10);

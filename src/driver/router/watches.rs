@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::time::Instant;
 
+use super::references::{References, Turn};
 use super::{Link, ReplyTo, RequestId, Router};
-use crate::driver::plan::{Event, Step};
+use crate::driver::plan::{Event, Plan, Step};
 use crate::driver::wait::Wait;
 use crate::error::Stage;
-use crate::systemd1::{self, Call, UnitChange, UnitNews};
+use crate::systemd1::{self, BusError, Call, UnitChange, UnitNews};
+use crate::unit::Value;
 
 /// How many units have a match rule of their own at the most: dbus-daemon allows a connection 512.
 const MOST_RULES: usize = 128;
@@ -58,7 +60,8 @@ pub(super) struct Watches {
     told: HashMap<String, (String, String)>,
     /// The requests that follow the unit whose object is at a path.
     followers: HashMap<String, Vec<RequestId>>,
-    /// Those among them that hear of it only while this connection listens to all units.
+    references: References,
+    /// Those among the followers that hear of it only while this connection listens to all units.
     unreferenced: BTreeSet<RequestId>,
     /// The units' objects that this connection listens to by a rule of their own.
     rules: HashSet<String>,
@@ -102,7 +105,8 @@ impl Watches {
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         let nobody = self.watchers.is_empty() && self.followers.is_empty();
-        nobody && self.unreferenced.is_empty() && self.told.is_empty() && self.rules.is_empty()
+        let nothing_held = self.unreferenced.is_empty() && self.references.is_empty();
+        nobody && nothing_held && self.told.is_empty() && self.rules.is_empty()
     }
 
     fn followers(&self, path: &str) -> Vec<RequestId> {
@@ -119,6 +123,11 @@ impl Watches {
     /// A watcher that has gone without a word is forgotten.
     fn tell(&mut self, unit: &str, event: &UnitEvent) {
         self.watchers.retain(|_, watcher| !watcher.wants(unit) || watcher.tell(event.clone()));
+    }
+
+    /// The manager has answered the call of this number.
+    pub(super) fn answered(&mut self, number: u64) {
+        self.references.answered(number);
     }
 
     fn interrupted(&mut self) {
@@ -190,6 +199,7 @@ impl<R: ReplyTo> Router<R> {
         self.subscribed = false;
         self.watches.listening = false;
         self.watches.rules.clear();
+        self.watches.references.clear();
         self.owed.clear();
         let mut waits: Vec<RequestId> =
             self.requests.iter().filter(|(_, entry)| entry.plan.is_wait()).map(|(id, _)| *id).collect();
@@ -216,8 +226,12 @@ impl<R: ReplyTo> Router<R> {
     /// The manager is there again: what happened to units meanwhile was told to nobody.
     pub(super) fn look_at_units_again(&mut self, now: Instant) {
         self.watches.interrupted();
+        self.watches.references.doubt();
         for call in std::mem::take(&mut self.owed) {
             self.push_send(call, false);
+        }
+        for unit in self.watches.references.take_unread() {
+            self.give_back(unit);
         }
         for id in self.watches.all_followers() {
             let following = self.requests.get_mut(&id).filter(|entry| entry.stage == Stage::Wait);
@@ -266,19 +280,77 @@ impl<R: ReplyTo> Router<R> {
         }
     }
 
-    /// Gives back what a wait has had.
-    pub(super) fn part(&mut self, id: RequestId, wait: &Wait, unsent: bool) {
-        self.watches.leave(wait.unit_path(), id);
-        self.keep_rule(wait.unit_path());
-        for call in wait.parting(unsent) {
-            match self.link {
-                Link::Bus { owner: Some(_) } | Link::Direct => drop(self.push_send(call, false)),
-                Link::Bus { owner: None } => self.owed.push(call),
-                // With the connection its references have gone.
-                Link::Down | Link::Connecting | Link::Greeting => {}
+    /// Whether a wait whose turn it is to ask for a reference need not: another has asked for the same.
+    pub(super) fn shares_a_reference(&mut self, now: Instant, id: RequestId) -> bool {
+        let wait = self.requests.get_mut(&id).and_then(|entry| entry.plan.as_wait());
+        let Some(wait) = wait.filter(|wait| wait.is_starting()) else { return false };
+        let turn = self.watches.references.turn(wait.unit_path(), id);
+        if turn == Turn::Share {
+            self.advance(now, id, Event::Answer(Vec::new()));
+        }
+        turn != Turn::Ask
+    }
+
+    /// Notes what the answer to a wait's call says of its reference, and tells with what those go on that wait for the
+    /// same: the answer, or a call of their own where it does not hold for them.
+    pub(super) fn settle_reference(
+        &mut self,
+        id: RequestId,
+        answer: &Result<Vec<Value>, BusError>,
+        from_bus: bool,
+    ) -> Vec<(RequestId, Option<Event>)> {
+        let wait = self.requests.get_mut(&id).and_then(|entry| entry.plan.as_wait());
+        let Some(wait) = wait else { return Vec::new() };
+        let (unit, run, is_starting) =
+            (wait.unit_path().to_string(), wait.run().to_string(), wait.is_starting());
+        let references = &mut self.watches.references;
+        let error = match answer {
+            Ok(_) => {
+                let sharers =
+                    if is_starting { references.granted(&unit, id) } else { references.confirmed(&unit, id) };
+                return sharers.into_iter().map(|id| (id, Some(Event::Answer(Vec::new())))).collect();
             }
+            Err(error) => error,
+        };
+        let Some(sharers) = references.refused(&unit, id) else { return Vec::new() };
+        if from_bus && error.name == systemd1::NO_REPLY {
+            // It may have been granted all the same, and is about to be asked for again.
+            self.give_back(unit);
+        }
+        let holds_for = |id| match self.requests.get(id).map(|entry| &entry.plan) {
+            Some(Plan::Wait(wait)) => !from_bus && wait.run() == run,
+            _ => false,
+        };
+        let event = |id| holds_for(id).then(|| Event::Refused(error.clone()));
+        sharers.iter().map(|id| (*id, event(id))).collect()
+    }
+
+    /// Gives back what a wait has had.
+    pub(super) fn part(&mut self, id: RequestId, wait: &Wait) {
+        let unit = wait.unit_path();
+        self.watches.leave(unit, id);
+        self.keep_rule(unit);
+        let left = self.watches.references.leave(unit, id);
+        if left.is_over {
+            self.give_back(unit.into());
+        }
+        for id in left.waiting {
+            self.line_up(id, None);
         }
         self.listen_as_needed();
+    }
+
+    /// Gives the reference to a unit back, if it was granted; otherwise systemd says so, and nobody listens.
+    fn give_back(&mut self, unit: String) {
+        match self.link {
+            Link::Bus { owner: Some(_) } | Link::Direct => {
+                self.watches.references.given_back(unit.clone(), self.calls_sent);
+                self.push_send(Call::Unref { path: unit }, false);
+            }
+            Link::Bus { owner: None } => self.owed.push(Call::Unref { path: unit }),
+            // With the connection its references have gone.
+            Link::Down | Link::Connecting | Link::Greeting => {}
+        }
     }
 
     pub(super) fn on_unit(&mut self, now: Instant, sender: Option<&str>, news: UnitNews) {

@@ -93,6 +93,8 @@ pub(super) struct World {
     subscribed: bool,
     /// What this client listens to.
     rules: BTreeSet<String>,
+    /// The references that were asked for, each with its unit.
+    asked_for: BTreeMap<u32, String>,
     /// How often a connection or a manager was lost: only then may a request be lost.
     losses: u32,
 }
@@ -124,6 +126,7 @@ impl World {
             owners: 0,
             subscribed: false,
             rules: BTreeSet::new(),
+            asked_for: BTreeMap::new(),
             losses: 0,
         };
         world.router.connected(world.now, direct);
@@ -171,6 +174,11 @@ impl World {
 
     pub(super) fn jobs(&self) -> usize {
         self.systemd.jobs.len()
+    }
+
+    /// How many references this client has, to all units.
+    pub(super) fn references(&self) -> u32 {
+        self.systemd.references.values().sum()
     }
 
     pub(super) fn is_active(&self, unit: &str) -> bool {
@@ -305,6 +313,7 @@ impl World {
             }
             _ => self.callers_of.remove(&serial),
         };
+        self.judge_reference(serial, &call);
         match call {
             Call::Hello | Call::Ping => {}
             Call::AddMatch(rule) => assert!(self.rules.insert(rule.into_owned()), "it listens twice"),

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Way, World};
+use super::{Caller, Way, World};
+use crate::driver::router::{Entry, RequestId};
+use crate::error::Stage;
 use crate::job::{JobId, JobResult};
 use crate::systemd1::{self, BUS, BusError, Call, Incoming, JobRemoved, Reply, UnitChange, UnitNews, Verb};
 use crate::unit::Value;
@@ -30,8 +32,8 @@ pub(super) struct Systemd {
     pub run_was_over: bool,
     /// Jobs whose end went out to this client while it could hear it.
     pub heard: BTreeSet<(JobId, String)>,
-    /// How many references to a run this client has.
-    pub references: BTreeMap<u64, u32>,
+    /// How many references to a unit this client has.
+    pub references: BTreeMap<String, u32>,
     /// The runs whose end was told to this client.
     pub told: BTreeSet<u64>,
     last_job: u32,
@@ -66,11 +68,18 @@ impl World {
         if self.owner.is_none() || self.calls.is_empty() {
             return None;
         }
-        let (serial, call) = self.calls.remove(at % self.calls.len());
+        let (serial, call) = self.take_call(at);
         let error = |name: &str| Err(BusError { name: name.into(), message: String::new() });
         let (mut sender, mut job) = (self.sender(), None);
         // There is no bus to refuse anything.
-        let way = if self.direct && way == Way::NoRoom { Way::Denied } else { way };
+        let way = match (way, &call) {
+            // Nobody would hear of a refusal, for no reply is wanted.
+            (_, Call::Unref { .. }) => Way::Sound,
+            // Its answer is empty, and that it is one is all it says.
+            (Way::Garbled, Call::RunRef { .. }) => Way::Sound,
+            (Way::NoRoom, _) if self.direct => Way::Denied,
+            (way, _) => way,
+        };
         let result = match way {
             Way::Denied => error("org.freedesktop.DBus.Error.AccessDenied"),
             Way::NoRoom => {
@@ -102,6 +111,17 @@ impl World {
             _ => self.incoming(Incoming::Reply(reply)),
         }
         job
+    }
+
+    /// Any, but for those that change a reference: these in their order, and no other before an earlier one that gives
+    /// a reference back.
+    fn take_call(&mut self, at: usize) -> (u32, Call) {
+        let gives_back = |(_, call): &(u32, Call)| matches!(call, Call::Unref { .. });
+        let counts = |it: &(u32, Call)| gives_back(it) || matches!(it.1, Call::RunRef { .. });
+        let at = at % self.calls.len();
+        let in_order = counts(&self.calls[at]) || self.calls[..at].iter().any(gives_back);
+        let first = self.calls.iter().position(counts).filter(|_| in_order);
+        self.calls.remove(first.unwrap_or(at))
     }
 
     /// A reply that was held back arrives.
@@ -161,24 +181,18 @@ impl World {
                 None => refuse("systemd1.NoUnitForInvocationID"),
             },
             Call::RunRef { .. } if self.direct => refuse("DBus.Error.InvalidArgs"),
-            Call::RunRef { path } => match self.run_at(path) {
-                Some(run) => {
-                    *self.systemd.references.entry(run).or_default() += 1;
+            Call::RunRef { path } => match self.unit_of_run(path) {
+                Some(unit) => {
+                    let count = self.systemd.references.entry(unit).or_default();
+                    *count += 1;
+                    assert_eq!(*count, 1, "a second reference to one unit");
                     (Ok(Vec::new()), None)
                 }
                 None => refuse("systemd1.NoUnitForInvocationID"),
             },
-            Call::RunUnref { path } => {
-                if let Some(run) = self.run_at(path) {
-                    let left = self.systemd.references.get_mut(&run).map(|count| {
-                        *count = count.saturating_sub(1);
-                        *count
-                    });
-                    assert!(
-                        left.is_some() || self.losses > 0 || self.direct,
-                        "a reference is given back that was never had"
-                    );
-                }
+            Call::Unref { path } => {
+                let unit = self.unit_at(path).unwrap_or_default();
+                self.systemd.references.remove(&unit);
                 (Ok(Vec::new()), None)
             }
             Call::GetAll { path, .. } if path.contains("/job/") => {
@@ -187,7 +201,7 @@ impl World {
                     None => refuse("DBus.Error.UnknownObject"),
                 }
             }
-            Call::GetAll { path, .. } if path != "/" => match self.run_at(path) {
+            Call::GetAll { path, .. } if path != "/" => match self.unit_of_run(path) {
                 Some(_) => (Ok(vec![state_of("active")]), None),
                 None => refuse("systemd1.NoUnitForInvocationID"),
             },
@@ -213,16 +227,16 @@ impl World {
     }
 
     /// The unit whose own path it is, or whose run's.
-    fn unit_at(&self, path: &str) -> Option<String> {
-        let run = |(_, run): &(&String, &u64)| systemd1::unit_path(&invocation(**run)) == path;
-        let by_run = self.systemd.active.iter().find(run).map(|(unit, _)| unit.clone());
+    pub(super) fn unit_at(&self, path: &str) -> Option<String> {
+        let by_run = self.unit_of_run(path);
         let by_name = || self.askers.values().find(|asker| systemd1::unit_path(&asker.unit) == path);
         by_run.or_else(|| by_name().map(|asker| asker.unit.clone()))
     }
 
-    /// The run whose own path it is, while it goes on.
-    fn run_at(&self, path: &str) -> Option<u64> {
-        self.systemd.active.values().copied().find(|run| systemd1::unit_path(&invocation(*run)) == path)
+    /// The unit whose run's path it is, while that goes on.
+    fn unit_of_run(&self, path: &str) -> Option<String> {
+        let is_it = |(_, run): &(&String, &u64)| systemd1::unit_path(&invocation(**run)) == path;
+        self.systemd.active.iter().find(is_it).map(|(unit, _)| unit.clone())
     }
 
     /// One of the jobs under way ends; this client hears of it if it can.
@@ -263,17 +277,26 @@ impl World {
     /// A unit goes down; this client is told if it has a reference, or subscribes, and listens.
     fn end_run(&mut self, unit: &str) {
         let Some(run) = self.systemd.active.remove(unit) else { return };
-        let references = self.systemd.references.remove(&run).unwrap_or_default();
+        let is_referred_to = self.systemd.references.contains_key(unit);
         let path = systemd1::unit_path(unit);
         let listens =
             self.rules.contains(systemd1::UNIT_RULES[0]) || self.rules.contains(&systemd1::unit_rule(&path));
-        let is_told = self.direct || (listens && (references > 0 || self.subscribed));
+        let is_told = self.direct || (listens && (is_referred_to || self.subscribed));
+        assert!(is_told || !self.is_followed(run), "it waits for {unit}, of which it would not hear");
         if self.router.link.is_up() && is_told {
             self.systemd.told.insert(run);
             let change = UnitChange { active_state: Some("inactive".into()), ..UnitChange::default() };
             let news = UnitNews::Changed(path, change);
             self.incoming(Incoming::Unit { sender: self.sender(), news });
         }
+    }
+
+    /// Whether somebody has done all there is to do to be told of a run's end.
+    fn is_followed(&self, run: u64) -> bool {
+        let follows = |(RequestId(caller), entry): (&RequestId, &Entry<Caller>)| {
+            entry.stage == Stage::Wait && entry.reply.is_some() && self.askers[caller].run == run
+        };
+        self.router.link.is_up() && self.router.requests.iter().any(follows)
     }
 
     /// The processes of a unit end by themselves.
