@@ -262,6 +262,10 @@ impl EventLoop {
                 }
                 Output::Deliver(slot, answer) => slot.fill(answer),
                 Output::HangUp => self.lose_connection(),
+                Output::LetGo => {
+                    let _inside = Inside::enter();
+                    self.connection = None;
+                }
             }
         }
     }

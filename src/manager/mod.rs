@@ -116,6 +116,9 @@ impl Manager {
     /// The system manager over its own socket, with no bus between; root only. Blocks and fails as
     /// [`Manager::system`].
     ///
+    /// Over it systemd tells everybody of everything, so the connection is given up half a minute after the last
+    /// request, and made again with the next: a process that gives up its rights meanwhile is refused then.
+    ///
     /// ```no_run
     /// let manager = unitwait::Manager::private()?;
     /// # Ok::<(), unitwait::Error>(())

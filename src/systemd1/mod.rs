@@ -39,11 +39,14 @@ pub(crate) const NO_REPLY: &str = "org.freedesktop.DBus.Error.NoReply";
 pub(crate) const FREEZE_CANCELLED: &str = "org.freedesktop.systemd1.FreezeCancelled";
 pub(crate) const NOT_SUPPORTED: &str = "org.freedesktop.DBus.Error.NotSupported";
 
-/// What a connection to a bus listens to. A sender in the first rule spares the bus work; it proves nothing,
-/// for a message addressed to this connection passes every rule by.
+/// What tells of the ends of jobs, everybody's. A sender in it spares the bus work; it proves nothing, for a message
+/// addressed to this connection passes every rule by.
+pub(crate) const JOB_RULE: &str = "type='signal',sender='org.freedesktop.systemd1',path='/org/freedesktop/systemd1',\
+     interface='org.freedesktop.systemd1.Manager',member='JobRemoved'";
+
+/// What a connection to a bus listens to.
 pub(crate) const MATCH_RULES: [&str; 2] = [
-    "type='signal',sender='org.freedesktop.systemd1',path='/org/freedesktop/systemd1',\
-     interface='org.freedesktop.systemd1.Manager',member='JobRemoved'",
+    JOB_RULE,
     "type='signal',sender='org.freedesktop.DBus',path='/org/freedesktop/DBus',\
      interface='org.freedesktop.DBus',member='NameOwnerChanged',arg0='org.freedesktop.systemd1'",
 ];

@@ -12,6 +12,7 @@ mod empty;
 mod freeze;
 mod guard;
 mod held;
+mod idle;
 mod kill;
 mod runs;
 mod set;

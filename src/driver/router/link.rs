@@ -175,6 +175,7 @@ impl<R: ReplyTo> Router<R> {
     pub(crate) fn connected(&mut self, now: Instant, direct: bool) {
         self.stats.connections += 1;
         self.connected = Some(now);
+        self.rest.connected();
         self.window = self.most_in_flight;
         if direct {
             // That it listens is no sign yet that it lets this client in.
@@ -254,22 +255,7 @@ impl<R: ReplyTo> Router<R> {
         if self.link == Link::Direct && !was_shut_out {
             self.absence = None;
         }
-        self.link = Link::Down;
-        self.nudge = None;
-        self.to_look.clear();
-        // What was to go over this connection must not go over the next.
-        self.outputs.retain(|output| !matches!(output, Output::Send { .. } | Output::HangUp));
-        self.jobs.forget_early(None);
-        self.jobs.inherit_all();
-        let mut lost: Vec<(u32, Purpose)> =
-            self.in_flight.drain().map(|(serial, call)| (serial, call.purpose)).collect();
-        lost.sort_unstable_by_key(|(serial, _)| *serial);
-        for (_, purpose) in lost {
-            if let Purpose::Request(id, _) = purpose {
-                self.ask_again_or_lose(now, id);
-            }
-        }
-        self.stop_listening(now);
+        self.forget_connection(now);
         if let Some(greeting) = greeting {
             let refused = greeting.refusal.as_ref();
             let is = |name: &str| refused.is_some_and(|error| error.name == name);
@@ -282,6 +268,25 @@ impl<R: ReplyTo> Router<R> {
         }
         self.absence.get_or_insert_with(|| Absence::new(now));
         self.tell_those_in_line();
+    }
+
+    /// What was to go over this connection must not go over the next, and what was arranged over it is gone.
+    pub(super) fn forget_connection(&mut self, now: Instant) {
+        self.link = Link::Down;
+        self.nudge = None;
+        self.to_look.clear();
+        self.outputs.retain(|output| !matches!(output, Output::Send { .. } | Output::HangUp));
+        self.jobs.forget_early(None);
+        self.jobs.inherit_all();
+        let mut lost: Vec<(u32, Purpose)> =
+            self.in_flight.drain().map(|(serial, call)| (serial, call.purpose)).collect();
+        lost.sort_unstable_by_key(|(serial, _)| *serial);
+        for (_, purpose) in lost {
+            if let Purpose::Request(id, _) = purpose {
+                self.ask_again_or_lose(now, id);
+            }
+        }
+        self.stop_listening(now);
     }
 
     fn tell_those_in_line(&mut self) {
@@ -389,7 +394,8 @@ impl<R: ReplyTo> Router<R> {
         if self.link == Link::Direct && !self.is_heard {
             self.is_heard = true;
             self.absence = None;
-            if std::mem::replace(&mut self.reached, true) {
+            let is_back = std::mem::replace(&mut self.reached, true);
+            if !self.rest.is_over() && is_back {
                 self.look_at_units_again(now);
             }
         }

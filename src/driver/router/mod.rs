@@ -6,7 +6,7 @@
 //!
 //! This file has the callers' side; `link` has the connection's life, `messages` what comes over it, `line` who
 //! goes next, `jobs` who waits for which job, `watches` who is told of which unit, `references` which units are held for
-//! that, and `relook` what is asked where an end was not heard.
+//! that, `relook` what is asked where an end was not heard, and `rest` what is not kept up while nothing is asked.
 
 mod jobs;
 mod line;
@@ -14,6 +14,7 @@ mod link;
 mod messages;
 mod references;
 mod relook;
+mod rest;
 mod watches;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -29,6 +30,7 @@ use jobs::Jobs;
 use line::{Lane, Line, Place};
 pub(crate) use link::Refusal;
 use link::{Absence, Greeting, Link, Nudge};
+use rest::Rest;
 pub use watches::UnitEvent;
 use watches::Watches;
 pub(crate) use watches::{WatchId, Watcher};
@@ -68,6 +70,8 @@ pub(crate) enum Output<R> {
     Deliver(R, Answer),
     /// End the connection, which is of no use, and tell that it has ended.
     HangUp,
+    /// End the connection, which nobody needs for now. That is no loss.
+    LetGo,
 }
 
 #[derive(Debug)]
@@ -138,6 +142,7 @@ pub(crate) struct Router<R> {
     greeting: Option<Greeting>,
     absence: Option<Absence>,
     nudge: Option<Nudge>,
+    rest: Rest,
     /// When the connection was made.
     connected: Option<Instant>,
     /// Whether the direct peer has said anything over this connection.
@@ -174,6 +179,7 @@ impl<R: ReplyTo> Router<R> {
             greeting: None,
             absence: None,
             nudge: None,
+            rest: Rest::default(),
             connected: None,
             is_heard: false,
             reached: false,
@@ -204,7 +210,7 @@ impl<R: ReplyTo> Router<R> {
     /// When [`Router::tick`] is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let first = self.timers.first().map(|&(at, _)| at);
-        first.into_iter().chain(self.absence_ends()).chain(self.nudge_is_due()).min()
+        first.into_iter().chain(self.absence_ends()).chain(self.nudge_is_due()).chain(self.rest.at()).min()
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -270,6 +276,7 @@ impl<R: ReplyTo> Router<R> {
         self.nudge(now);
         self.send_what_fits(now);
         self.hang_up_where_clogged(now);
+        self.rest(now);
     }
 
     fn expire(&mut self, now: Instant, id: RequestId) {
@@ -393,9 +400,10 @@ impl<R: ReplyTo> Router<R> {
                 continue;
             }
             let room = Lane::ALL.map(|lane| self.has_room(lane));
-            let Some(id) = self.line.next(|lane| room[lane as usize]) else { return };
+            let Some(id) = self.line.next(|lane| room[lane as usize]) else { break };
             self.send(now, id);
         }
+        self.note_rest(now);
     }
 
     /// Over the manager's own socket there is no bus whose limit could be passed.
@@ -424,6 +432,9 @@ impl<R: ReplyTo> Router<R> {
     }
 
     fn push_call(&mut self, now: Instant, call: Call, purpose: Purpose) {
+        if call.makes_job() {
+            self.hear_of_jobs();
+        }
         let owner = self.link.owner().map(String::from);
         let serial = self.push_send(call, true);
         self.calls_sent += 1;

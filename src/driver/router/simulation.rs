@@ -24,6 +24,7 @@ enum Event {
     Disconnect,
     Connect(bool),
     Pass(u64),
+    Oversleep(u64),
     Leave(u64),
 }
 
@@ -70,6 +71,12 @@ impl Nature {
             84..86 => Event::Exit(self.rng.u8(..6)),
             86..90 => Event::Connect(self.rng.u32(..100) >= faults),
             90..92 => Event::Leave(self.rng.u64(..=self.callers)),
+            // About as long as nothing is to be asked before the driver rests.
+            92 => match self.rng.u64(29_900..30_100) {
+                millis if self.rng.bool() => Event::Oversleep(millis),
+                millis => Event::Pass(millis),
+            },
+            93 => Event::Oversleep(self.rng.u64(..40)),
             _ => Event::Pass(self.rng.u64(..40)),
         }
     }
@@ -106,6 +113,7 @@ fn live(setting: Setting, events: &[Event]) {
             Event::Disconnect => world.disconnect(),
             Event::Connect(well) => world.connect(well),
             Event::Pass(millis) => world.pass(millis),
+            Event::Oversleep(millis) => world.oversleep(millis),
             Event::Leave(caller) => world.abandon(caller),
         }
     }

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::link::PATIENCE;
+use super::rest::REST_AFTER;
 use super::world::{self, Ask, Way, World};
 use super::*;
 
@@ -211,6 +212,95 @@ fn a_reference_that_is_refused_is_refused_to_all_who_wait_for_it_and_they_hear_a
     world.settle();
 }
 
+/// Long enough for the driver to rest.
+const LONG: u64 = REST_AFTER.as_millis() as u64;
+
+#[test]
+fn strangers_jobs_are_not_heard_of_while_nothing_is_asked_and_ones_own_are_from_the_next_call_on() {
+    let mut world = World::new(8);
+    with_unit(&mut world, "u1.scope");
+    assert!(world.hears_of_jobs());
+    world.pass(LONG - 1);
+    assert!(world.hears_of_jobs(), "something may be asked soon");
+    world.pass(1);
+    assert!(!world.hears_of_jobs());
+    assert_eq!(world.router.deadline(), None, "once is enough");
+    world.submit(Ask::Read, "u1.scope", 1_000);
+    world.handle(0);
+    assert!(!world.hears_of_jobs(), "a read makes no job");
+    with_unit(&mut world, "u2.scope");
+    assert!(world.hears_of_jobs());
+    world.settle();
+}
+
+#[test]
+fn a_request_at_the_moment_of_rest_is_served_whichever_of_the_two_is_first() {
+    for direct in [false, true] {
+        for is_first in [false, true] {
+            let mut world = World::with(8, direct);
+            with_unit(&mut world, "u1.scope");
+            if is_first {
+                world.oversleep(LONG);
+            } else {
+                world.pass(LONG);
+                world.connect(true);
+            }
+            let stop = world.submit(Ask::Stop, "u1.scope", 1_000);
+            world.connect(true);
+            world.pass(1);
+            world.rest();
+            assert!(matches!(world.answer(stop), Some(Ok(()))), "{:?}", world.answer(stop));
+            world.settle();
+        }
+    }
+}
+
+#[test]
+fn who_waits_or_watches_is_not_idle_and_its_connection_is_kept() {
+    for direct in [false, true] {
+        let mut world = World::with(8, direct);
+        with_unit(&mut world, "u1.scope");
+        let waiter = world.submit(Ask::Wait, "u1.scope", 3 * LONG);
+        world.handle_first(10);
+        world.pass(2 * LONG);
+        assert!(world.router.link.is_up());
+        world.exit("u1.scope");
+        world.handle_first(10);
+        assert!(matches!(world.answer(waiter), Some(Ok(()))));
+        let (id, heard) = (WatchId(1), Told::default());
+        world.router.watch(id, Box::new(heard.clone()));
+        world.pass(2 * LONG);
+        assert!(world.router.link.is_up());
+        world.router.unwatch(id);
+        world.pass(1);
+        world.pass(LONG);
+        assert_eq!(world.router.link.is_up(), !direct);
+        // A watcher that comes then has missed nothing.
+        world.router.watch(id, Box::new(heard.clone()));
+        world.connect(true);
+        world.submit(Ask::Read, "u1.scope", 1_000);
+        world.handle(0);
+        assert_eq!(*heard.0.lock().expect("no panic"), []);
+        world.router.unwatch(id);
+        world.settle();
+    }
+}
+
+/// A watcher of everything, and what it was told.
+#[derive(Clone, Default)]
+struct Told(std::sync::Arc<std::sync::Mutex<Vec<UnitEvent>>>);
+
+impl Watcher for Told {
+    fn wants(&self, _: &str) -> bool {
+        true
+    }
+
+    fn tell(&self, event: UnitEvent) -> bool {
+        self.0.lock().expect("no panic").push(event);
+        true
+    }
+}
+
 #[test]
 fn calls_that_are_never_answered_take_up_the_window_for_a_while_and_not_for_ever() {
     let mut world = World::new(2);
@@ -382,5 +472,5 @@ fn a_direct_peer_that_lets_a_call_lie_is_nudged_until_it_answers() {
         now,
         crate::systemd1::Incoming::Reply(crate::systemd1::Reply { serial: 1, sender: None, result }),
     );
-    assert_eq!(router.deadline(), None, "it has answered");
+    assert_eq!(router.deadline(), Some(now + REST_AFTER), "it has answered");
 }

@@ -2,6 +2,8 @@
 
 use super::{Ask, World};
 use crate::driver::Success;
+use crate::driver::router::link::Link;
+use crate::driver::router::rest::REST_AFTER;
 use crate::driver::router::{Lane, UNANSWERED};
 use crate::error::{Error, Stage};
 use crate::job::{JobId, JobResult};
@@ -115,19 +117,31 @@ impl World {
         while !self.calls.is_empty() {
             self.handle(0);
         }
+        self.rest_for_long();
         self.serve_one_more();
         let kept = self.systemd.references.keys().next();
         assert!(kept.is_none(), "a reference is kept: {kept:?}");
     }
 
-    /// The driver is not wedged: whoever comes next is served.
+    /// When nothing was asked for long, no stranger's job wakes the driver, and no time either.
+    fn rest_for_long(&mut self) {
+        self.pass(u64::try_from(REST_AFTER.as_millis()).unwrap_or(u64::MAX));
+        assert!(!self.hears_of_jobs(), "it hears of everybody's jobs");
+        assert!(!self.direct || self.router.link == Link::Down, "it is told of everything");
+        assert_eq!(self.router.deadline(), None, "it would wake");
+    }
+
+    /// The driver is not wedged: whoever comes next is served, and hears of its job.
     fn serve_one_more(&mut self) {
-        let last = self.submit(Ask::Read, "u0.scope", 60_000);
+        self.serve(Ask::Read);
+        self.serve(Ask::Create);
+    }
+
+    fn serve(&mut self, ask: Ask) {
+        let last = self.submit(ask, "last.scope", 60_000);
         for _ in 0..100 {
             self.connect(true);
-            while !self.calls.is_empty() {
-                self.handle(0);
-            }
+            self.rest();
             if self.answers.contains_key(&last) {
                 break;
             }

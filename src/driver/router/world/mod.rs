@@ -181,6 +181,10 @@ impl World {
         self.systemd.references.values().sum()
     }
 
+    pub(super) fn hears_of_jobs(&self) -> bool {
+        self.rules.contains(systemd1::JOB_RULE)
+    }
+
     pub(super) fn is_active(&self, unit: &str) -> bool {
         self.systemd.active.contains_key(unit)
     }
@@ -248,13 +252,30 @@ impl World {
             return;
         }
         self.losses += 1;
+        self.end_connection();
+        self.router.disconnected(self.now, "lost");
+        self.drain();
+    }
+
+    fn end_connection(&mut self) {
         self.subscribed = false;
         self.rules.clear();
         self.systemd.references.clear();
         self.calls.clear();
         self.held.clear();
-        self.router.disconnected(self.now, "lost");
-        self.drain();
+    }
+
+    fn let_go(&mut self) {
+        assert!(self.direct && self.open.is_empty(), "somebody needs the connection");
+        self.end_connection();
+    }
+
+    /// Time passes, and the driver is late to see it: something else comes first.
+    pub(super) fn oversleep(&mut self, millis: u64) {
+        self.now += Duration::from_millis(millis);
+        for (caller, asker) in &mut self.askers {
+            asker.overdue |= self.open.contains(caller) && asker.deadline <= self.now;
+        }
     }
 
     /// The router may connect, where it wants to.
@@ -266,6 +287,7 @@ impl World {
             self.connection += 1;
             self.router.connected(self.now, self.direct);
         } else {
+            self.losses += 1;
             self.router.connect_failed(self.now, &Refusal::new("refused"));
         }
         self.drain();
@@ -300,6 +322,7 @@ impl World {
                 }
                 Output::Deliver(Caller(caller), Answer { result, .. }) => self.judge(caller, result),
                 Output::HangUp => self.disconnect(),
+                Output::LetGo => self.let_go(),
             }
         }
         assert!(self.router.in_flight.len() <= self.window, "the window is passed");
@@ -317,7 +340,10 @@ impl World {
         match call {
             Call::Hello | Call::Ping => {}
             Call::AddMatch(rule) => assert!(self.rules.insert(rule.into_owned()), "it listens twice"),
-            Call::RemoveMatch(rule) => assert!(self.rules.remove(&*rule), "it gives up what it has not"),
+            Call::RemoveMatch(rule) => {
+                assert!(self.rules.remove(&*rule), "it gives up what it has not");
+                assert!(rule != systemd1::JOB_RULE || self.open.is_empty(), "somebody needs the rule");
+            }
             Call::GetNameOwner => {
                 let none = BusError { name: systemd1::NAME_HAS_NO_OWNER.into(), message: String::new() };
                 let result = self.owner.clone().map(|owner| vec![Value::from(owner)]).ok_or(none);

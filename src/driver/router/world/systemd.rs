@@ -262,7 +262,8 @@ impl World {
         } else if well {
             self.end_run(&job.unit);
         }
-        let hears = job.connection == self.connection || self.subscribed || self.direct;
+        let is_sent = job.connection == self.connection || self.subscribed;
+        let hears = self.direct || (is_sent && self.hears_of_jobs());
         let is_awaited = self.router.link.is_up() && !self.router.jobs.waiters(id).is_empty();
         assert!(hears || !is_awaited, "it waits for job {id}, of which it would not hear");
         if self.router.link.is_up() && way != Way::Lost && hears {
