@@ -42,7 +42,7 @@ impl<R: ReplyTo> Router<R> {
         let Some(call) = self.in_flight.remove(&reply.serial) else { return };
         if !from_bus {
             self.widen();
-            self.watches.answered(call.number);
+            self.watches.references.answered(call.number);
         }
         match call.purpose {
             Purpose::Request(id, lane) if lane != Lane::Answer && reply.result.is_ok() => {

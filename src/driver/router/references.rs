@@ -136,6 +136,16 @@ impl References {
     pub(super) fn is_empty(&self) -> bool {
         self.units.is_empty()
     }
+
+    /// Whom a request waits for that has not asked for itself; `None` where it waits for nobody.
+    #[cfg(test)]
+    pub(super) fn waits_for(&self, id: RequestId) -> Option<Vec<RequestId>> {
+        let reference = self.units.values().find(|reference| reference.waiting.contains(&id))?;
+        Some(match reference.state {
+            State::Asked(asker) => vec![asker],
+            State::Held | State::Doubtful => reference.holders.iter().copied().collect(),
+        })
+    }
 }
 
 impl Reference {

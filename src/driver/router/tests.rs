@@ -212,6 +212,29 @@ fn a_reference_that_is_refused_is_refused_to_all_who_wait_for_it_and_they_hear_a
     world.settle();
 }
 
+#[test]
+fn a_reference_of_a_manager_that_began_anew_is_shared_with_nobody() {
+    let mut world = World::new(96);
+    with_unit(&mut world, "u1.scope");
+    let before = world.submit(Ask::Wait, "u1.scope", 1_000);
+    world.handle_first(2);
+    world.begin_anew();
+    // The look at the first run is not answered yet, when the name has another.
+    let creator = world.submit(Ask::Create, "u1.scope", 1_000);
+    world.handle(1);
+    world.end_job(0, true);
+    assert!(matches!(world.answer(creator), Some(Ok(()))));
+    let after = world.submit(Ask::Wait, "u1.scope", 1_000);
+    assert_eq!(world.references(), 0);
+    world.handle_first(10);
+    assert!(matches!(world.answer(before), Some(Ok(()))));
+    assert_eq!(world.references(), 1, "its own");
+    world.exit("u1.scope");
+    world.handle_first(10);
+    assert!(matches!(world.answer(after), Some(Ok(()))));
+    world.settle();
+}
+
 /// Long enough for the driver to rest.
 const LONG: u64 = REST_AFTER.as_millis() as u64;
 

@@ -60,7 +60,7 @@ pub(super) struct Watches {
     told: HashMap<String, (String, String)>,
     /// The requests that follow the unit whose object is at a path.
     followers: HashMap<String, Vec<RequestId>>,
-    references: References,
+    pub(super) references: References,
     /// Those among the followers that hear of it only while this connection listens to all units.
     unreferenced: BTreeSet<RequestId>,
     /// The units' objects that this connection listens to by a rule of their own.
@@ -123,11 +123,6 @@ impl Watches {
     /// A watcher that has gone without a word is forgotten.
     fn tell(&mut self, unit: &str, event: &UnitEvent) {
         self.watchers.retain(|_, watcher| !watcher.wants(unit) || watcher.tell(event.clone()));
-    }
-
-    /// The manager has answered the call of this number.
-    pub(super) fn answered(&mut self, number: u64) {
-        self.references.answered(number);
     }
 
     fn interrupted(&mut self) {

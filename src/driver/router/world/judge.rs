@@ -1,10 +1,10 @@
 //! What must be true of each answer, and of a router that has nothing left to do.
 
-use super::{Ask, World};
+use super::{Ask, Caller, World};
 use crate::driver::Success;
 use crate::driver::router::link::Link;
 use crate::driver::router::rest::REST_AFTER;
-use crate::driver::router::{Lane, UNANSWERED};
+use crate::driver::router::{Entry, InFlight, Lane, Purpose, RequestId, UNANSWERED};
 use crate::error::{Error, Stage};
 use crate::job::{JobId, JobResult};
 use crate::systemd1::{self, Call};
@@ -97,6 +97,25 @@ impl World {
                 assert!(may_be_had, "a reference to {unit} is given back that was never had");
             }
             _ => {}
+        }
+    }
+
+    /// Who has no call of its own to come is waiting for another's.
+    pub(super) fn judge_those_who_wait(&self) {
+        let unasked = |entry: &&Entry<Caller>| {
+            entry.plan.is_wait()
+                && entry.place.is_none()
+                && matches!(entry.stage, Stage::Connect | Stage::Queued)
+        };
+        let has_call = |id: &RequestId| {
+            let is_its = |call: &InFlight| matches!(call.purpose, Purpose::Request(of, _) if of == *id);
+            let entry = self.router.requests.get(id);
+            self.router.in_flight.values().any(is_its) || entry.is_some_and(|entry| entry.place.is_some())
+        };
+        for (id, _) in self.router.requests.iter().filter(|(_, entry)| unasked(entry)) {
+            let others = self.router.watches.references.waits_for(*id);
+            let is_to_be_told = others.is_some_and(|others| others.iter().any(has_call));
+            assert!(is_to_be_told, "{id:?} waits for nothing");
         }
     }
 

@@ -326,6 +326,7 @@ impl World {
             }
         }
         assert!(self.router.in_flight.len() <= self.window, "the window is passed");
+        self.judge_those_who_wait();
     }
 
     fn sent(&mut self, serial: u32, call: Call) {
