@@ -151,8 +151,8 @@ pub(crate) struct Router<R> {
     reached: bool,
     subscribed: bool,
     watches: Watches,
-    /// References to give back once the manager is there to take them.
-    owed: Vec<Call>,
+    /// Units whose references are to be given back once the manager is there to take them.
+    owed: Vec<String>,
     window: usize,
     most_in_flight: usize,
     /// Good answers since the window was last changed.

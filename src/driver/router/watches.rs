@@ -222,10 +222,8 @@ impl<R: ReplyTo> Router<R> {
     pub(super) fn look_at_units_again(&mut self, now: Instant) {
         self.watches.interrupted();
         self.watches.references.doubt();
-        for call in std::mem::take(&mut self.owed) {
-            self.push_send(call, false);
-        }
-        for unit in self.watches.references.take_unread() {
+        let owed = std::mem::take(&mut self.owed);
+        for unit in owed.into_iter().chain(self.watches.references.take_unread()) {
             self.give_back(unit);
         }
         for id in self.watches.all_followers() {
@@ -342,7 +340,7 @@ impl<R: ReplyTo> Router<R> {
                 self.watches.references.given_back(unit.clone(), self.calls_sent);
                 self.push_send(Call::Unref { path: unit }, false);
             }
-            Link::Bus { owner: None } => self.owed.push(Call::Unref { path: unit }),
+            Link::Bus { owner: None } => self.owed.push(unit),
             // With the connection its references have gone.
             Link::Down | Link::Connecting | Link::Greeting => {}
         }
