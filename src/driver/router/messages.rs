@@ -96,7 +96,8 @@ impl<R: ReplyTo> Router<R> {
 
     /// The bus itself answers where the manager could not.
     fn on_not_delivered(&mut self, now: Instant, id: RequestId, error: BusError) {
-        let waits = self.requests.get(&id).is_some_and(|entry| entry.reply.is_some());
+        let entry = self.requests.get(&id).filter(|entry| entry.reply.is_some());
+        let (waits, half_way) = (entry.is_some(), entry.is_some_and(|entry| entry.half_way));
         let manager_away = self.absence.is_some() && self.link == (Link::Bus { owner: None });
         match error.name.as_str() {
             // Never delivered: it waits in line again while others of ours are in flight, whose end makes room.
@@ -113,6 +114,8 @@ impl<R: ReplyTo> Router<R> {
             systemd1::NAME_HAS_NO_OWNER | systemd1::SERVICE_UNKNOWN if waits && manager_away => {
                 self.line_up(id, None);
             }
+            // That there is no manager must not be taken for a sign that nothing was changed.
+            systemd1::NAME_HAS_NO_OWNER | systemd1::SERVICE_UNKNOWN if half_way => self.lose(now, id),
             systemd1::NO_REPLY => self.ask_again_or_lose(now, id),
             _ => self.advance(now, id, Event::Refused(error)),
         }

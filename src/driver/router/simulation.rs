@@ -56,7 +56,9 @@ impl Nature {
                     Ask::Start,
                 ];
                 let ask = asks[self.rng.usize(..asks.len())];
-                Event::Submit(ask, self.rng.u8(..6), self.rng.u64(..300))
+                // Some wait for longer than what is late is followed.
+                let longest = if self.rng.u32(..8) == 0 { world::PATIENCE } else { 300 };
+                Event::Submit(ask, self.rng.u8(..6), self.rng.u64(..longest))
             }
             24..52 => Event::Handle(
                 at,

@@ -1,6 +1,6 @@
 //! What must be true of each answer, and of a router that has nothing left to do.
 
-use super::{Ask, Caller, World};
+use super::{Ask, Caller, PATIENCE, World};
 use crate::driver::Success;
 use crate::driver::router::link::Link;
 use crate::driver::router::rest::REST_AFTER;
@@ -121,7 +121,7 @@ impl World {
 
     /// All is well again, time passes, and nothing may be left.
     pub(in crate::driver::router) fn settle(&mut self) {
-        self.pass(1_000);
+        self.pass(PATIENCE);
         assert!(self.open.is_empty(), "a caller has no answer");
         if self.owner.is_none() {
             self.change_owner();

@@ -20,6 +20,9 @@ use crate::job::{JobMode, JobResult};
 use crate::systemd1::{self, BUS, BusError, Call, Incoming, Reply, UnitChange, UnitNews, Verb};
 use crate::unit::{OnExists, Value};
 
+/// How long the most patient caller waits, in milliseconds.
+pub(super) const PATIENCE: u64 = 200_000;
+
 pub(super) const STRANGER: &str = ":1.666";
 
 /// Where a caller gets its answer; a caller is a number.
@@ -338,6 +341,7 @@ impl World {
             _ => self.callers_of.remove(&serial),
         };
         self.judge_reference(serial, &call);
+        assert!(self.direct || !call.makes_job() || self.hears_of_jobs(), "a job's end may go unheard");
         match call {
             Call::Hello | Call::Ping => {}
             Call::AddMatch(rule) => assert!(self.rules.insert(rule.into_owned()), "it listens twice"),
