@@ -110,11 +110,12 @@ fn threads(of: impl Fn(std::path::PathBuf) -> Option<u64>) -> u64 {
     threads.filter_map(|thread| of(thread.path())).sum()
 }
 
-/// One scope, and then nothing, until the input ends: how often any thread but this one has run meanwhile, and what
-/// came in.
+/// One scope, and then nothing, until the input ends: how often any thread but this one has run from a minute later on,
+/// and what came in.
 pub fn idle(pids: &str) -> Result<(), Failure> {
     let manager = Manager::system()?;
     manager.create_scope(&scope(0, read(pids)?[0], "compare.slice"), PATIENCE)?.stop(PATIENCE)?;
+    thread::sleep(Duration::from_secs(60));
     let before = manager.stats()?;
     let own = process::id().to_string();
     let wake_ups = || {
