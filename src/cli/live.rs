@@ -91,7 +91,10 @@ impl<'a> Live<'a> {
 
     /// The ticket's answer; or the signal that came before it, which is to be [obeyed](Live::obey) when what has to be
     /// done about the ticket is done.
-    pub fn answer<T>(&mut self, ticket: Ticket<T>) -> Result<Result<T, Error>, (Signal, Ticket<T>)> {
+    pub fn answer<T: Send + 'static>(
+        &mut self,
+        ticket: Ticket<T>,
+    ) -> Result<Result<T, Error>, (Signal, Ticket<T>)> {
         match self.hear(ticket.receiver(), self.session.until(), || words(ticket.stage())) {
             Heard::Answer(answer) => Ok(answer),
             Heard::Signal(signal) => Err((signal, ticket)),

@@ -1,13 +1,15 @@
 //! The steps that create a unit: the call, its job, a look at the kernel, and what to do where it exists.
 
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::optional::leave_out;
 use super::placing::{Naming, PidfdsUnknown};
 use super::plan::{
-    Created, Event, Outcome, Step, Success, get_state, out_of_step, property, refusal, says_run_is_over,
+    Created, Event, Outcome, Plan, Step, Success, get_state, out_of_step, property, refusal, says_run_is_over,
 };
-use crate::cgroup::{Findings, Inspection, Place, asked_limits};
+use crate::cgroup::{CgroupLayout, Findings, Inspection, Place, Process, Sights, asked_limits, unit_path};
 use crate::error::{Asked, Error};
 use crate::job::{InvocationId, JobId, JobMode, JobResult};
 use crate::systemd1::{self, BusError, Call, Members, Verb};
@@ -37,90 +39,127 @@ enum State {
     Starting,
 }
 
-/// A unit to create, and how far it is.
+/// What all creations of one manager have in common.
 #[derive(Debug)]
-pub(crate) struct Create {
+pub(crate) struct Site {
+    /// The manager's own control group.
+    pub root: String,
+    /// Where it keeps the links that tell a unit's invocation ID.
+    pub links: Option<PathBuf>,
+    pub layout: Arc<CgroupLayout>,
+    pub pidfds_unknown: PidfdsUnknown,
+}
+
+/// A unit to create, as it was asked for. All who have to do with it share it, for thousands may wait in line.
+#[derive(Debug)]
+pub(crate) struct NewUnit {
     pub asked: Asked,
-    pub unit: String,
-    pub properties: Vec<Property>,
+    pub slice: Option<Box<str>>,
+    /// The slice that is spread, where `slice` is one of those that it is spread over.
+    pub spread: Option<Box<str>>,
+    pub processes: Box<[Process]>,
+    pub sights: Sights,
+    /// When its processes were looked up.
+    pub seen: Instant,
+    pub properties: Arc<Vec<Property>>,
     pub on_exists: OnExists,
     pub verify: bool,
     pub require_limits: bool,
-    pub inspection: Inspection,
-    /// When its processes were looked up.
-    seen: Instant,
-    naming: Naming,
+}
+
+impl NewUnit {
+    pub(crate) fn name(&self) -> &str {
+        self.asked.unit.as_deref().unwrap_or_default()
+    }
+
+    /// Where its group should be.
+    fn place(&self, root: &str) -> Place {
+        let unit = self.name();
+        match (self.spread.as_deref(), self.slice.as_deref()) {
+            // One that is there already, and is joined, may have been spread over another number.
+            (Some(spread), _) => Place::Below { root: unit_path(root, None, spread), unit: unit.into() },
+            (None, None) if !unit.ends_with(".slice") => {
+                Place::Below { root: root.into(), unit: unit.into() }
+            }
+            (None, slice) => Place::Exact(unit_path(root, slice, unit)),
+        }
+    }
+}
+
+/// A unit that is being created, and how far that is. What it asks and looks for is made when its turn comes.
+#[derive(Debug)]
+pub(crate) struct Create {
+    unit: Arc<NewUnit>,
+    site: Arc<Site>,
+    require_limits: bool,
+    /// As the last call named the processes.
+    naming: Option<Naming>,
     state: State,
     attempts: u32,
     outcome: Outcome,
+    /// `None` until there is anything.
+    seen: Option<Box<Seen>>,
+}
+
+/// What has come of a creation so far.
+#[derive(Debug, Default)]
+struct Seen {
     job: Option<JobId>,
     invocation: Option<InvocationId>,
     held: Option<Findings>,
     /// systemd's refusal to attach, until it is known what it was for.
     refusal: Option<BusError>,
     left_out: Vec<String>,
+    /// Where the unit was found to be.
+    found: Option<Box<str>>,
     /// The group's number at the first look.
     group: Option<u64>,
 }
 
 impl Create {
-    /// To be made as soon as the processes were looked up.
-    pub(crate) fn new(
-        asked: Asked,
-        unit: String,
-        properties: Vec<Property>,
-        inspection: Inspection,
-        unknown: PidfdsUnknown,
-    ) -> Create {
-        let naming = Naming::new(unknown, &inspection.processes);
+    pub(crate) fn new(unit: Arc<NewUnit>, site: Arc<Site>) -> Create {
         Create {
-            asked,
+            require_limits: unit.require_limits,
             unit,
-            properties,
-            on_exists: OnExists::Fail,
-            verify: true,
-            require_limits: false,
-            inspection,
-            seen: Instant::now(),
-            naming,
+            site,
+            naming: None,
             state: State::Creating,
             attempts: 0,
             outcome: Outcome::Created,
-            job: None,
-            invocation: None,
-            held: None,
-            refusal: None,
-            left_out: Vec::new(),
-            group: None,
+            seen: None,
         }
     }
 
-    pub(crate) fn asked(&self) -> &Asked {
-        &self.asked
+    fn seen(&mut self) -> &mut Seen {
+        self.seen.get_or_insert_default()
     }
 
-    pub(crate) fn is_creating(&self) -> bool {
-        self.state == State::Creating
+    fn name(&self) -> String {
+        self.unit.name().into()
     }
 
-    pub(crate) fn is_past_its_job(&self) -> bool {
-        let looks = matches!(
-            self.state,
-            State::Inspecting | State::ReadingInvocation | State::InspectingAgain | State::FindingGroup
-        );
-        self.job.is_some() && (looks || matches!(self.state, State::Clearing | State::Releasing))
+    /// The properties that this systemd knows, as far as that is known.
+    fn properties(&self) -> Vec<Property> {
+        let left_out = self.seen.as_ref().map_or(&[][..], |seen| &seen.left_out);
+        let is_left = |one: &&Property| one.is_optional() && left_out.iter().any(|left| left == one.name());
+        self.unit.properties.iter().filter(|one| !is_left(one)).cloned().collect()
     }
 
-    pub(crate) fn start(&mut self) -> Step {
-        self.attempts += 1;
-        self.go(State::Creating, self.create_call())
+    fn pids(&self) -> Vec<u32> {
+        self.unit.processes.iter().map(|process| process.pid).collect()
     }
 
     fn create_call(&self) -> Call {
-        let (unit, properties) = (self.unit.clone(), self.properties.clone());
-        let processes = self.inspection.processes.clone();
-        let members = Members { processes, by_pidfd: self.naming.by_pidfd(), seen: self.seen };
-        Call::StartTransient { unit, properties, members }
+        let slice = self.unit.slice.as_deref().map(|slice| Property::known("Slice", slice));
+        let properties = slice.into_iter().chain(self.properties()).collect();
+        let (processes, by_pidfd) = (self.unit.processes.to_vec(), self.carries_descriptors());
+        let members = Members { processes, by_pidfd, seen: self.unit.seen };
+        Call::StartTransient { unit: self.name(), properties, members }
+    }
+
+    fn create(&mut self) -> Step {
+        self.state = State::Creating;
+        Step::Create
     }
 
     fn go(&mut self, state: State, call: Call) -> Step {
@@ -130,20 +169,383 @@ impl Create {
 
     fn inspect(&mut self, state: State) -> Step {
         self.state = state;
-        Step::Inspect(Box::new(self.inspection.clone()))
+        let place = match self.seen.as_ref().and_then(|seen| seen.found.as_ref()) {
+            Some(group) => Place::Exact(group.to_string()),
+            None => self.unit.place(&self.site.root),
+        };
+        Step::Inspect(Box::new(self.inspection(place)))
+    }
+
+    fn inspection(&self, place: Place) -> Inspection {
+        let NewUnit { verify, processes, sights, .. } = &*self.unit;
+        let link = |links: &PathBuf| links.join(format!("invocation:{}", self.unit.name()));
+        Inspection {
+            place,
+            processes: processes.to_vec(),
+            sights: sights.clone(),
+            limits: if *verify { asked_limits(&self.properties()) } else { Vec::new() },
+            invocation_link: self.site.links.as_ref().map(link),
+            layout: Arc::clone(&self.site.layout),
+            everywhere: false,
+        }
     }
 
     fn read(&mut self, state: State, interface: &str, name: &str) -> Step {
-        let path = systemd1::unit_path(&self.unit);
+        let path = systemd1::unit_path(self.unit.name());
         self.go(state, Call::Get { path, interface: interface.into(), name: name.into() })
     }
 
     fn fail(&self, error: Error) -> Step {
-        debug_assert!(error.asked().is_none_or(|asked| *asked == self.asked));
+        debug_assert!(error.asked().is_none_or(|asked| *asked == self.unit.asked));
         Step::Finish(Err(error))
     }
 
-    pub(crate) fn advance(&mut self, event: Event) -> Step {
+    fn after_create(&mut self, event: Event) -> Step {
+        match event {
+            Event::Job(job, JobResult::Done) => {
+                self.seen().job = Some(job);
+                self.inspect(State::Inspecting)
+            }
+            Event::Job(job, result) => {
+                self.fail(Error::JobFailed { asked: self.unit.asked.clone(), job, result })
+            }
+            Event::Refused(error) if self.falls_back(&error) => self.create(),
+            Event::Refused(error) => match refusal(self.unit.asked.clone(), &self.create_call(), error) {
+                Error::UnitExists { .. } => self.go(State::ReadingActivity, get_state(self.unit.name())),
+                // The same attempt again: nothing was created, and each time there is one less to leave out.
+                Error::UnknownProperty { property, .. } if self.leave_out(&property) => self.create(),
+                other => self.fail(other),
+            },
+            Event::Answer(_) | Event::Inspected(_) | Event::Changed(_) => {
+                self.fail(out_of_step(&self.unit.asked))
+            }
+        }
+    }
+
+    fn falls_back(&mut self, refusal: &BusError) -> bool {
+        self.naming.as_mut().is_some_and(|naming| naming.falls_back(refusal))
+    }
+
+    fn leave_out(&mut self, named: &str) -> bool {
+        let left = leave_out(&mut self.properties(), named);
+        let is_less = !left.is_empty();
+        self.seen().left_out.extend(left);
+        is_less
+    }
+
+    /// The name is taken: a failed or just dying leftover is cleared away, anything else is the policy's.
+    fn after_state(&mut self, event: Event) -> Step {
+        let Event::Answer(answer) = event else { return self.unexpected(event) };
+        let state = property(answer).and_then(|value| value.as_str().map(String::from)).unwrap_or_default();
+        let retry = self.attempts < MOST_ATTEMPTS;
+        match (state.as_str(), self.unit.on_exists) {
+            ("active", OnExists::Accept) => {
+                self.outcome = Outcome::Accepted;
+                self.inspect(State::Inspecting)
+            }
+            (_, OnExists::Accept) => {
+                self.outcome = Outcome::Accepted;
+                let (verb, unit) = (Verb::Start, self.name());
+                self.go(State::Starting, Call::UnitJob { verb, unit, mode: JobMode::Replace })
+            }
+            ("failed" | "inactive", _) if retry => {
+                self.go(State::Resetting, Call::ResetFailed { unit: self.name() })
+            }
+            (_, OnExists::Join) => self.read_group(),
+            (_, OnExists::Replace) if retry => self.read_group(),
+            _ => self.fail(Error::UnitExists { asked: self.unit.asked.clone(), state: Some(state) }),
+        }
+    }
+
+    fn read_group(&mut self) -> Step {
+        let interface = systemd1::type_interface(self.unit.name());
+        self.read(State::ReadingGroup, &interface, "ControlGroup")
+    }
+
+    fn after_group(&mut self, event: Event) -> Step {
+        let Event::Answer(answer) = event else { return self.unexpected(event) };
+        let group = property(answer).and_then(|value| value.as_str().map(String::from)).unwrap_or_default();
+        if group.is_empty() {
+            // It ended between two messages; the name may be free now.
+            return self.again();
+        }
+        if self.unit.on_exists == OnExists::Join {
+            self.seen().found = Some(group.into());
+            return self.inspect(State::LookingInside);
+        }
+        // Where the old unit is; the new one may be elsewhere.
+        self.state = State::LookingInside;
+        Step::Inspect(Box::new(self.inspection(Place::Exact(group))))
+    }
+
+    fn again(&mut self) -> Step {
+        if self.attempts < MOST_ATTEMPTS {
+            return self.start();
+        }
+        self.fail(Error::UnitExists { asked: self.unit.asked.clone(), state: None })
+    }
+
+    fn after_look_inside(&mut self, event: Event) -> Step {
+        let Event::Inspected(findings) = event else { return self.unexpected(event) };
+        if self.unit.on_exists == OnExists::Join {
+            self.outcome = Outcome::Joined;
+            if findings.misplaced.is_empty() && !findings.present.is_empty() {
+                return self.after_inspection(Event::Inspected(findings));
+            }
+            return self.go(State::Attaching, self.attach_call());
+        }
+        if let Some(&pid) = findings.present.first() {
+            return self.fail(Error::WouldKill { asked: self.unit.asked.clone(), pid });
+        }
+        self.outcome = Outcome::Replaced;
+        let (verb, unit) = (Verb::Stop, self.name());
+        self.go(State::StoppingOld, Call::UnitJob { verb, unit, mode: JobMode::Replace })
+    }
+
+    fn after_stop(&mut self, event: Event) -> Step {
+        match event {
+            Event::Job(_, JobResult::Done) => {
+                self.go(State::Resetting, Call::ResetFailed { unit: self.name() })
+            }
+            Event::Job(job, result) => {
+                self.fail(Error::JobFailed { asked: self.unit.asked.clone(), job, result })
+            }
+            Event::Refused(error) if says_run_is_over(&error) => self.again(),
+            other => self.unexpected(other),
+        }
+    }
+
+    fn attach_call(&self) -> Call {
+        Call::Attach { unit: self.name(), pids: self.pids() }
+    }
+
+    fn after_attach(&mut self, event: Event) -> Step {
+        match event {
+            Event::Answer(_) => self.inspect(State::Inspecting),
+            Event::Refused(error) => {
+                match refusal(self.unit.asked.clone(), &self.attach_call(), error) {
+                    // The refusal of a unit without delegation has no name of its own, so the unit is asked.
+                    Error::Dbus { name, message, .. } => {
+                        self.seen().refusal = Some(BusError { name, message });
+                        let interface = systemd1::type_interface(self.unit.name());
+                        self.read(State::ReadingDelegate, &interface, "Delegate")
+                    }
+                    other => self.fail(other),
+                }
+            }
+            other => self.unexpected(other),
+        }
+    }
+
+    fn after_delegate(&mut self, event: Event) -> Step {
+        let delegated = match event {
+            Event::Answer(answer) => property(answer).and_then(|value| value.as_bool()),
+            _ => None,
+        };
+        let asked = self.unit.asked.clone();
+        match self.seen().refusal.take() {
+            Some(BusError { name, message }) if delegated != Some(false) => {
+                self.fail(Error::Dbus { asked, name, message })
+            }
+            _ => self.fail(Error::NotDelegated { asked }),
+        }
+    }
+
+    fn after_start(&mut self, event: Event) -> Step {
+        match event {
+            Event::Job(job, JobResult::Done) => {
+                self.seen().job = Some(job);
+                self.inspect(State::Inspecting)
+            }
+            Event::Job(job, result) => {
+                self.fail(Error::JobFailed { asked: self.unit.asked.clone(), job, result })
+            }
+            other => self.unexpected(other),
+        }
+    }
+
+    fn after_inspection(&mut self, event: Event) -> Step {
+        let Event::Inspected(findings) = event else { return self.unexpected(event) };
+        self.seen().invocation = findings.invocation.as_deref().and_then(|id| id.parse().ok());
+        self.seen().group = findings.group;
+        let nothing_left = self.has_ended(&findings);
+        if nothing_left && self.is_ours() && findings.control_group.is_none() {
+            // The slice is systemd's choice, and no process is left to show it.
+            let interface = systemd1::type_interface(self.unit.name());
+            return self.read(State::FindingGroup, &interface, "ControlGroup");
+        }
+        let leftover = nothing_left && self.is_ours() && findings.empty;
+        let known = self.seen().invocation.is_some() || nothing_left || !findings.misplaced.is_empty();
+        if known && !leftover {
+            return self.judge(findings);
+        }
+        self.read(State::ReadingInvocation, systemd1::UNIT, "InvocationID")
+    }
+
+    fn after_finding_group(&mut self, event: Event) -> Step {
+        let group = match event {
+            Event::Answer(answer) => property(answer).and_then(|value| value.as_str().map(String::from)),
+            _ => None,
+        };
+        match group.filter(|group| !group.is_empty()) {
+            Some(group) => {
+                self.seen().found = Some(group.into());
+                self.inspect(State::Inspecting)
+            }
+            None => self.judge(Findings::default()),
+        }
+    }
+
+    /// Whether the processes that were to be placed have all ended.
+    fn has_ended(&self, findings: &Findings) -> bool {
+        !self.unit.processes.is_empty() && findings.present.is_empty() && findings.misplaced.is_empty()
+    }
+
+    /// Whether the unit is what this request created, and not what it found.
+    fn is_ours(&self) -> bool {
+        matches!(self.outcome, Outcome::Created | Outcome::Replaced)
+    }
+
+    /// The ID was read from the bus: only a process that is still in place proves that it is this run's.
+    fn after_invocation(&mut self, event: Event) -> Step {
+        if let Event::Answer(answer) = event {
+            self.seen().invocation = property(answer).and_then(|value| InvocationId::from_value(&value));
+        }
+        self.inspect(State::InspectingAgain)
+    }
+
+    fn after_second_inspection(&mut self, event: Event) -> Step {
+        let Event::Inspected(findings) = event else { return self.unexpected(event) };
+        self.judge(findings)
+    }
+
+    fn judge(&mut self, mut findings: Findings) -> Step {
+        if self.has_ended(&findings) {
+            // A run whose processes have all ended may be gone, and its name another's: there is none to mean.
+            let invocation = self.seen().invocation.take();
+            if let Some(run) = invocation.filter(|_| findings.empty && self.state == State::InspectingAgain) {
+                return self.clear(run, findings);
+            }
+        }
+        // Without a process in it, only a group that was there before and after systemd named the run is the run's.
+        let was_there = self.state == State::InspectingAgain && findings.group == self.seen().group;
+        if findings.present.is_empty() && !was_there {
+            findings.group = None;
+        }
+        if !self.unit.verify {
+            findings.misplaced.clear();
+            findings.gaps.clear();
+        }
+        if !findings.misplaced.is_empty() {
+            // Either another hand moved the processes away, or systemd has not placed them for a condition of the
+            // unit, and says done to that.
+            let conditional = self.unit.properties.iter().any(|property| property.name() == "Conditions");
+            let nobody_placed = findings.present.is_empty() && self.is_ours();
+            self.seen().held = Some(findings);
+            return if conditional && nobody_placed {
+                self.read(State::ReadingCondition, systemd1::UNIT, "ConditionResult")
+            } else {
+                self.misplaced()
+            };
+        }
+        if self.require_limits && !findings.gaps.is_empty() {
+            return self.release(findings);
+        }
+        self.finish(findings)
+    }
+
+    fn after_condition(&mut self, event: Event) -> Step {
+        let is_met = match event {
+            Event::Answer(answer) => property(answer).and_then(|value| value.as_bool()),
+            _ => None,
+        };
+        match self.seen().job {
+            Some(job) if is_met == Some(false) => {
+                self.fail(Error::ConditionUnmet { asked: self.unit.asked.clone(), job })
+            }
+            _ => self.misplaced(),
+        }
+    }
+
+    fn take_held(&mut self) -> Findings {
+        self.seen().held.take().unwrap_or_default()
+    }
+
+    fn misplaced(&mut self) -> Step {
+        let processes = self.take_held().misplaced;
+        self.fail(Error::Misplaced { asked: self.unit.asked.clone(), processes })
+    }
+
+    /// Stops a run that no process has reached: systemd keeps a scope for ever whose processes ended before they
+    /// were placed, for it never sees that group become empty. Two looks found it empty, with systemd's own answer
+    /// between them that this run has the name; one that somebody else had just begun would have had its
+    /// processes by the second.
+    fn clear(&mut self, run: InvocationId, findings: Findings) -> Step {
+        self.seen().held = Some(findings);
+        let path = run.object_path();
+        self.go(State::Clearing, Call::RunJob { verb: Verb::Stop, path, mode: JobMode::Replace })
+    }
+
+    /// However that went: what was asked for is done, and there is no run left to mean.
+    fn after_clearing(&mut self) -> Step {
+        let findings = self.take_held();
+        self.finish(findings)
+    }
+
+    /// Only what this request created is released again; a unit that was there before stays.
+    fn release(&mut self, findings: Findings) -> Step {
+        let is_ours = self.is_ours();
+        let Some(invocation) = self.seen().invocation.filter(|_| is_ours) else {
+            let (asked, gaps) = (self.unit.asked.clone(), findings.gaps);
+            return self.fail(Error::Limit { asked, gaps, released: false });
+        };
+        self.seen().held = Some(findings);
+        let path = invocation.object_path();
+        self.go(State::Releasing, Call::RunJob { verb: Verb::Stop, path, mode: JobMode::Replace })
+    }
+
+    fn after_release(&mut self, event: &Event) -> Step {
+        let gone = matches!(event, Event::Refused(error) if says_run_is_over(error));
+        let released = gone || matches!(event, Event::Job(_, JobResult::Done));
+        let gaps = self.take_held().gaps;
+        self.fail(Error::Limit { asked: self.unit.asked.clone(), gaps, released })
+    }
+
+    fn finish(&mut self, findings: Findings) -> Step {
+        let Seen { job, invocation, left_out, .. } = self.seen.take().map(|seen| *seen).unwrap_or_default();
+        let outcome = self.outcome;
+        let created = Created { outcome, job, findings, invocation, left_out };
+        Step::Finish(Ok(Success::Created(Box::new(created))))
+    }
+
+    fn unexpected(&self, event: Event) -> Step {
+        match event {
+            Event::Refused(error) => self.fail(refusal(self.unit.asked.clone(), &self.create_call(), error)),
+            _ => self.fail(out_of_step(&self.unit.asked)),
+        }
+    }
+}
+
+impl Plan for Create {
+    fn asked(&self) -> &Asked {
+        &self.unit.asked
+    }
+
+    fn start(&mut self) -> Step {
+        self.attempts += 1;
+        self.create()
+    }
+
+    fn creation(&mut self) -> Option<Call> {
+        // Decided now, and not when it was asked for: what others have learnt of this manager since counts, and no
+        // earlier request is to ask twice where a later one asks once, and so comes first.
+        if self.naming.as_ref().is_none_or(Naming::by_pidfd) {
+            self.naming = Some(Naming::new(self.site.pidfds_unknown.clone(), &self.unit.processes));
+        }
+        Some(self.create_call())
+    }
+
+    fn advance(&mut self, event: Event) -> Step {
         match self.state {
             State::Creating => self.after_create(event),
             State::Inspecting => self.after_inspection(event),
@@ -166,326 +568,31 @@ impl Create {
 
     /// A unit that came too late is left standing, with its processes and whatever limits it has. Only one that no
     /// process reached is cleared away.
-    pub(crate) fn settle(&mut self, job: JobId, result: &JobResult) -> Option<Step> {
+    fn settle(&mut self, job: JobId, result: &JobResult) -> Option<Step> {
         self.require_limits = false;
-        let came_late =
-            self.is_creating() && *result == JobResult::Done && !self.inspection.processes.is_empty();
+        let came_late = self.owns_its_job() && *result == JobResult::Done && !self.unit.processes.is_empty();
         came_late.then(|| self.advance(Event::Job(job, JobResult::Done)))
     }
 
-    fn after_create(&mut self, event: Event) -> Step {
-        match event {
-            Event::Job(job, JobResult::Done) => {
-                self.job = Some(job);
-                self.inspect(State::Inspecting)
-            }
-            Event::Job(job, result) => self.fail(Error::JobFailed { asked: self.asked.clone(), job, result }),
-            Event::Refused(error) if self.naming.falls_back(&error) => {
-                self.go(State::Creating, self.create_call())
-            }
-            Event::Refused(error) => match refusal(self.asked.clone(), &self.create_call(), error) {
-                Error::UnitExists { .. } => self.go(State::ReadingActivity, get_state(&self.unit)),
-                // The same attempt again: nothing was created, and each time there is one less to leave out.
-                Error::UnknownProperty { property, .. } if self.leave_out(&property) => {
-                    self.go(State::Creating, self.create_call())
-                }
-                other => self.fail(other),
-            },
-            Event::Answer(_) | Event::Inspected(_) | Event::Changed(_) => self.fail(out_of_step(&self.asked)),
-        }
+    fn carries_descriptors(&self) -> bool {
+        self.naming.as_ref().is_some_and(Naming::by_pidfd)
     }
 
-    fn leave_out(&mut self, named: &str) -> bool {
-        let left = leave_out(&mut self.properties, named);
-        let is_less = !left.is_empty();
-        self.left_out.extend(left);
-        if is_less && self.verify {
-            self.inspection.limits = asked_limits(&self.properties);
-        }
-        is_less
+    fn is_past_its_job(&self) -> bool {
+        let looks = matches!(
+            self.state,
+            State::Inspecting | State::ReadingInvocation | State::InspectingAgain | State::FindingGroup
+        );
+        let has_job = self.seen.as_ref().is_some_and(|seen| seen.job.is_some());
+        has_job && (looks || matches!(self.state, State::Clearing | State::Releasing))
     }
 
-    /// The name is taken: a failed or just dying leftover is cleared away, anything else is the policy's.
-    fn after_state(&mut self, event: Event) -> Step {
-        let Event::Answer(answer) = event else { return self.unexpected(event) };
-        let state = property(answer).and_then(|value| value.as_str().map(String::from)).unwrap_or_default();
-        let retry = self.attempts < MOST_ATTEMPTS;
-        match (state.as_str(), self.on_exists) {
-            ("active", OnExists::Accept) => {
-                self.outcome = Outcome::Accepted;
-                self.inspect(State::Inspecting)
-            }
-            (_, OnExists::Accept) => {
-                self.outcome = Outcome::Accepted;
-                let (verb, unit) = (Verb::Start, self.unit.clone());
-                self.go(State::Starting, Call::UnitJob { verb, unit, mode: JobMode::Replace })
-            }
-            ("failed" | "inactive", _) if retry => {
-                self.go(State::Resetting, Call::ResetFailed { unit: self.unit.clone() })
-            }
-            (_, OnExists::Join) => self.read_group(),
-            (_, OnExists::Replace) if retry => self.read_group(),
-            _ => self.fail(Error::UnitExists { asked: self.asked.clone(), state: Some(state) }),
-        }
+    fn be_content(&mut self) {
+        self.require_limits = false;
     }
 
-    fn read_group(&mut self) -> Step {
-        let interface = systemd1::type_interface(&self.unit);
-        self.read(State::ReadingGroup, &interface, "ControlGroup")
-    }
-
-    fn after_group(&mut self, event: Event) -> Step {
-        let Event::Answer(answer) = event else { return self.unexpected(event) };
-        let group = property(answer).and_then(|value| value.as_str().map(String::from)).unwrap_or_default();
-        if group.is_empty() {
-            // It ended between two messages; the name may be free now.
-            return self.again();
-        }
-        if self.on_exists == OnExists::Join {
-            self.inspection.place = Place::Exact(group);
-            return self.inspect(State::LookingInside);
-        }
-        // Where the old unit is; the new one may be elsewhere.
-        let look = Inspection { place: Place::Exact(group), ..self.inspection.clone() };
-        self.state = State::LookingInside;
-        Step::Inspect(Box::new(look))
-    }
-
-    fn again(&mut self) -> Step {
-        if self.attempts < MOST_ATTEMPTS {
-            return self.start();
-        }
-        self.fail(Error::UnitExists { asked: self.asked.clone(), state: None })
-    }
-
-    fn after_look_inside(&mut self, event: Event) -> Step {
-        let Event::Inspected(findings) = event else { return self.unexpected(event) };
-        if self.on_exists == OnExists::Join {
-            self.outcome = Outcome::Joined;
-            if findings.misplaced.is_empty() && !findings.present.is_empty() {
-                return self.after_inspection(Event::Inspected(findings));
-            }
-            let pids = self.inspection.processes.iter().map(|process| process.pid).collect();
-            return self.go(State::Attaching, Call::Attach { unit: self.unit.clone(), pids });
-        }
-        if let Some(&pid) = findings.present.first() {
-            return self.fail(Error::WouldKill { asked: self.asked.clone(), pid });
-        }
-        self.outcome = Outcome::Replaced;
-        let (verb, unit) = (Verb::Stop, self.unit.clone());
-        self.go(State::StoppingOld, Call::UnitJob { verb, unit, mode: JobMode::Replace })
-    }
-
-    fn after_stop(&mut self, event: Event) -> Step {
-        match event {
-            Event::Job(_, JobResult::Done) => {
-                self.go(State::Resetting, Call::ResetFailed { unit: self.unit.clone() })
-            }
-            Event::Job(job, result) => self.fail(Error::JobFailed { asked: self.asked.clone(), job, result }),
-            Event::Refused(error) if says_run_is_over(&error) => self.again(),
-            other => self.unexpected(other),
-        }
-    }
-
-    fn after_attach(&mut self, event: Event) -> Step {
-        match event {
-            Event::Answer(_) => self.inspect(State::Inspecting),
-            Event::Refused(error) => {
-                let pids = self.inspection.processes.iter().map(|process| process.pid).collect();
-                let call = Call::Attach { unit: self.unit.clone(), pids };
-                match refusal(self.asked.clone(), &call, error) {
-                    // The refusal of a unit without delegation has no name of its own, so the unit is asked.
-                    Error::Dbus { name, message, .. } => {
-                        self.refusal = Some(BusError { name, message });
-                        let interface = systemd1::type_interface(&self.unit);
-                        self.read(State::ReadingDelegate, &interface, "Delegate")
-                    }
-                    other => self.fail(other),
-                }
-            }
-            other => self.unexpected(other),
-        }
-    }
-
-    fn after_delegate(&mut self, event: Event) -> Step {
-        let delegated = match event {
-            Event::Answer(answer) => property(answer).and_then(|value| value.as_bool()),
-            _ => None,
-        };
-        let asked = self.asked.clone();
-        match self.refusal.take() {
-            Some(BusError { name, message }) if delegated != Some(false) => {
-                self.fail(Error::Dbus { asked, name, message })
-            }
-            _ => self.fail(Error::NotDelegated { asked }),
-        }
-    }
-
-    fn after_start(&mut self, event: Event) -> Step {
-        match event {
-            Event::Job(job, JobResult::Done) => {
-                self.job = Some(job);
-                self.inspect(State::Inspecting)
-            }
-            Event::Job(job, result) => self.fail(Error::JobFailed { asked: self.asked.clone(), job, result }),
-            other => self.unexpected(other),
-        }
-    }
-
-    fn after_inspection(&mut self, event: Event) -> Step {
-        let Event::Inspected(findings) = event else { return self.unexpected(event) };
-        self.invocation = findings.invocation.as_deref().and_then(|id| id.parse().ok());
-        self.group = findings.group;
-        let nothing_left = self.has_ended(&findings);
-        if nothing_left && self.is_ours() && findings.control_group.is_none() {
-            // The slice is systemd's choice, and no process is left to show it.
-            let interface = systemd1::type_interface(&self.unit);
-            return self.read(State::FindingGroup, &interface, "ControlGroup");
-        }
-        let leftover = nothing_left && self.is_ours() && findings.empty;
-        let known = self.invocation.is_some() || nothing_left || !findings.misplaced.is_empty();
-        if known && !leftover {
-            return self.judge(findings);
-        }
-        self.read(State::ReadingInvocation, systemd1::UNIT, "InvocationID")
-    }
-
-    fn after_finding_group(&mut self, event: Event) -> Step {
-        let group = match event {
-            Event::Answer(answer) => property(answer).and_then(|value| value.as_str().map(String::from)),
-            _ => None,
-        };
-        match group.filter(|group| !group.is_empty()) {
-            Some(group) => {
-                self.inspection.place = Place::Exact(group);
-                self.inspect(State::Inspecting)
-            }
-            None => self.judge(Findings::default()),
-        }
-    }
-
-    /// Whether the processes that were to be placed have all ended.
-    fn has_ended(&self, findings: &Findings) -> bool {
-        !self.inspection.processes.is_empty() && findings.present.is_empty() && findings.misplaced.is_empty()
-    }
-
-    /// Whether the unit is what this request created, and not what it found.
-    fn is_ours(&self) -> bool {
-        matches!(self.outcome, Outcome::Created | Outcome::Replaced)
-    }
-
-    /// The ID was read from the bus: only a process that is still in place proves that it is this run's.
-    fn after_invocation(&mut self, event: Event) -> Step {
-        if let Event::Answer(answer) = event {
-            self.invocation = property(answer).and_then(|value| InvocationId::from_value(&value));
-        }
-        self.inspect(State::InspectingAgain)
-    }
-
-    fn after_second_inspection(&mut self, event: Event) -> Step {
-        let Event::Inspected(findings) = event else { return self.unexpected(event) };
-        self.judge(findings)
-    }
-
-    fn judge(&mut self, mut findings: Findings) -> Step {
-        if self.has_ended(&findings) {
-            // A run whose processes have all ended may be gone, and its name another's: there is none to mean.
-            let invocation = self.invocation.take();
-            if let Some(run) = invocation.filter(|_| findings.empty && self.state == State::InspectingAgain) {
-                return self.clear(run, findings);
-            }
-        }
-        // Without a process in it, only a group that was there before and after systemd named the run is the run's.
-        let was_there = self.state == State::InspectingAgain && findings.group == self.group;
-        if findings.present.is_empty() && !was_there {
-            findings.group = None;
-        }
-        if !self.verify {
-            findings.misplaced.clear();
-            findings.gaps.clear();
-        }
-        if !findings.misplaced.is_empty() {
-            // Either another hand moved the processes away, or systemd has not placed them for a condition of the
-            // unit, and says done to that.
-            let conditional = self.properties.iter().any(|property| property.name() == "Conditions");
-            let nobody_placed = findings.present.is_empty() && self.is_ours();
-            self.held = Some(findings);
-            return if conditional && nobody_placed {
-                self.read(State::ReadingCondition, systemd1::UNIT, "ConditionResult")
-            } else {
-                self.misplaced()
-            };
-        }
-        if self.require_limits && !findings.gaps.is_empty() {
-            return self.release(findings);
-        }
-        self.finish(findings)
-    }
-
-    fn after_condition(&mut self, event: Event) -> Step {
-        let is_met = match event {
-            Event::Answer(answer) => property(answer).and_then(|value| value.as_bool()),
-            _ => None,
-        };
-        match self.job {
-            Some(job) if is_met == Some(false) => {
-                self.fail(Error::ConditionUnmet { asked: self.asked.clone(), job })
-            }
-            _ => self.misplaced(),
-        }
-    }
-
-    fn misplaced(&mut self) -> Step {
-        let processes = self.held.take().unwrap_or_default().misplaced;
-        self.fail(Error::Misplaced { asked: self.asked.clone(), processes })
-    }
-
-    /// Stops a run that no process has reached: systemd keeps a scope for ever whose processes ended before they
-    /// were placed, for it never sees that group become empty. Two looks found it empty, with systemd's own answer
-    /// between them that this run has the name; one that somebody else had just begun would have had its
-    /// processes by the second.
-    fn clear(&mut self, run: InvocationId, findings: Findings) -> Step {
-        self.held = Some(findings);
-        let path = run.object_path();
-        self.go(State::Clearing, Call::RunJob { verb: Verb::Stop, path, mode: JobMode::Replace })
-    }
-
-    /// However that went: what was asked for is done, and there is no run left to mean.
-    fn after_clearing(&mut self) -> Step {
-        let findings = self.held.take().unwrap_or_default();
-        self.finish(findings)
-    }
-
-    /// Only what this request created is released again; a unit that was there before stays.
-    fn release(&mut self, findings: Findings) -> Step {
-        let Some(invocation) = self.invocation.filter(|_| self.is_ours()) else {
-            let (asked, gaps) = (self.asked.clone(), findings.gaps);
-            return self.fail(Error::Limit { asked, gaps, released: false });
-        };
-        self.held = Some(findings);
-        let path = invocation.object_path();
-        self.go(State::Releasing, Call::RunJob { verb: Verb::Stop, path, mode: JobMode::Replace })
-    }
-
-    fn after_release(&mut self, event: &Event) -> Step {
-        let gone = matches!(event, Event::Refused(error) if says_run_is_over(error));
-        let released = gone || matches!(event, Event::Job(_, JobResult::Done));
-        let gaps = self.held.take().unwrap_or_default().gaps;
-        self.fail(Error::Limit { asked: self.asked.clone(), gaps, released })
-    }
-
-    fn finish(&mut self, findings: Findings) -> Step {
-        let (outcome, job, invocation) = (self.outcome, self.job, self.invocation);
-        let left_out = std::mem::take(&mut self.left_out);
-        let created = Created { outcome, job, findings, invocation, left_out };
-        Step::Finish(Ok(Success::Created(Box::new(created))))
-    }
-
-    fn unexpected(&self, event: Event) -> Step {
-        match event {
-            Event::Refused(error) => self.fail(refusal(self.asked.clone(), &self.create_call(), error)),
-            _ => self.fail(out_of_step(&self.asked)),
-        }
+    fn owns_its_job(&self) -> bool {
+        self.state == State::Creating
     }
 }
 

@@ -30,7 +30,7 @@ const FAREWELL: Duration = Duration::from_millis(100);
 
 /// What callers ask of the thread.
 pub(crate) enum Command {
-    Submit { id: RequestId, plan: Box<Plan>, deadline: Instant, reply: Box<dyn Slot> },
+    Submit { id: RequestId, plan: Box<dyn Plan>, deadline: Instant, reply: Box<dyn Slot> },
     Abandon(RequestId),
     Watch(WatchId, Box<dyn Watcher>),
     Unwatch(WatchId),
@@ -176,7 +176,7 @@ impl EventLoop {
             let now = Instant::now();
             match self.commands.try_recv() {
                 Ok(Command::Submit { id, plan, deadline, reply }) => {
-                    self.router.submit(now, id, *plan, deadline, reply);
+                    self.router.submit(now, id, plan, deadline, reply);
                 }
                 Ok(Command::Abandon(id)) => self.router.abandon(now, id),
                 Ok(Command::Watch(id, watcher)) => self.router.watch(id, watcher),

@@ -4,6 +4,7 @@ mod connection;
 mod create;
 mod event_loop;
 mod fork;
+mod mailbox;
 mod optional;
 mod placing;
 mod plan;
@@ -23,15 +24,16 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bounded};
 
-pub(crate) use create::Create;
+pub(crate) use create::{Create, NewUnit, Site};
 pub(crate) use event_loop::Endpoint;
 use event_loop::{Command, EventLoop};
 use fork::Here;
 #[cfg(feature = "capi")]
 pub(crate) use fork::Inside;
+pub(crate) use mailbox::{Mailbox, Taken};
 pub(crate) use placing::PidfdsUnknown;
 pub use plan::Outcome;
-pub(crate) use plan::{Created, Plan, Success, dictionary};
+pub(crate) use plan::{Created, Either, Plan, Run, Single, Success, dictionary};
 pub use router::UnitEvent;
 pub(crate) use router::{Answer, RequestId, WatchId, Watcher};
 pub(crate) use set::{Changed, Set};
@@ -94,7 +96,12 @@ impl Driver {
     }
 
     /// Hands a request over. Blocks only while the way to the thread is full, and never past the deadline.
-    pub(crate) fn submit(&self, plan: Plan, deadline: Instant, reply: Box<dyn Slot>) -> Result<RequestId> {
+    pub(crate) fn submit(
+        &self,
+        plan: Box<dyn Plan>,
+        deadline: Instant,
+        reply: Box<dyn Slot>,
+    ) -> Result<RequestId> {
         let parts = self.parts()?;
         let id = RequestId(parts.next.fetch_add(1, Ordering::Relaxed));
         let asked = plan.asked().clone();
@@ -106,7 +113,7 @@ impl Driver {
         if deadline <= begun {
             return Err(timeout(Duration::ZERO));
         }
-        let command = Command::Submit { id, plan: Box::new(plan), deadline, reply };
+        let command = Command::Submit { id, plan, deadline, reply };
         match parts.commands.send_deadline(command, deadline) {
             Ok(()) => {
                 parts.wake.ring();

@@ -3,9 +3,9 @@
 //! A plan does no I/O and knows no clock; the router carries its calls and the loop its looks at the kernel.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use super::create::Create;
-use super::set::{Changed, Set};
+use super::set::Changed;
 use super::wait::{RunEnd, Wait};
 use crate::cgroup::{Findings, Inspection};
 use crate::error::{Asked, Error};
@@ -32,6 +32,8 @@ pub(crate) enum Event {
 #[derive(Debug)]
 pub(crate) enum Step {
     Call(Call),
+    /// Make the call that [`Plan::creation`] gives when there is room for it: what waits in line is to be small.
+    Create,
     Inspect(Box<Inspection>),
     /// Be told of the unit's changes.
     Follow,
@@ -75,111 +77,141 @@ pub(crate) struct Created {
 }
 
 /// A request's steps.
-#[derive(Debug)]
-pub(crate) enum Plan {
-    /// One call, one answer or job.
-    Single { asked: Asked, call: Call },
-    /// One call to one run of a unit, by the run's own object path.
-    Run { asked: Asked, call: Call, invocation: InvocationId, refused: bool },
-    /// A property to read, by whichever plan of the two, from the interface of all units or that of the unit's type.
-    Property { first: Box<Plan>, second: Option<Box<Plan>> },
-    /// A unit to create.
-    Create(Box<Create>),
-    /// A run to wait for.
-    Wait(Box<Wait>),
-    /// Properties to set.
-    Set(Box<Set>),
-}
-
-impl Plan {
-    pub(crate) fn asked(&self) -> &Asked {
-        match self {
-            Plan::Single { asked, .. } | Plan::Run { asked, .. } => asked,
-            Plan::Property { first, .. } => first.asked(),
-            Plan::Create(create) => create.asked(),
-            Plan::Wait(wait) => wait.asked(),
-            Plan::Set(set) => &set.asked,
-        }
-    }
+pub(crate) trait Plan: fmt::Debug + Send {
+    fn asked(&self) -> &Asked;
 
     /// The first step.
-    pub(crate) fn start(&mut self) -> Step {
-        match self {
-            Plan::Single { call, .. } | Plan::Run { call, .. } => Step::Call(call.clone()),
-            Plan::Property { first, .. } => first.start(),
-            Plan::Create(create) => create.start(),
-            Plan::Wait(wait) => wait.start(),
-            Plan::Set(set) => Step::Call(set.call()),
-        }
-    }
+    fn start(&mut self) -> Step;
 
     /// The next step, after what the last one brought.
-    pub(crate) fn advance(&mut self, event: Event) -> Step {
-        match self {
-            Plan::Single { asked, call } => Step::Finish(single(asked, call, event)),
-            Plan::Property { first, second } => match first.advance(event) {
-                Step::Finish(Err(Error::UnknownProperty { .. })) if second.is_some() => {
-                    if let Some(other) = second.take() {
-                        *first = other;
-                    }
-                    first.start()
-                }
-                step => step,
-            },
-            Plan::Run { asked, invocation, refused, .. } if *refused => {
-                Step::Finish(Err(run_is_over(asked.clone(), *invocation, &event)))
-            }
-            Plan::Run { asked, call, refused, .. } => match (event, asked.unit.as_deref()) {
-                (Event::Refused(error), Some(unit)) if says_run_is_over(&error) => {
-                    *refused = true;
-                    Step::Call(get_state(unit))
-                }
-                (event, _) => Step::Finish(single(asked, call, event)),
-            },
-            Plan::Create(create) => create.advance(event),
-            Plan::Wait(wait) => wait.advance(event),
-            Plan::Set(set) => set.advance(event),
-        }
+    fn advance(&mut self, event: Event) -> Step;
+
+    /// The call of [`Step::Create`], as it is to be now; `None` where nothing is to be created.
+    fn creation(&mut self) -> Option<Call> {
+        None
     }
 
-    pub(super) fn is_wait(&self) -> bool {
-        matches!(self, Plan::Wait(_))
+    /// Whether the last call of a creation named its processes by pidfd.
+    fn carries_descriptors(&self) -> bool {
+        false
     }
 
     /// The wait for a run, where that is what this is.
-    pub(super) fn as_wait(&mut self) -> Option<&mut Wait> {
-        match self {
-            Plan::Wait(wait) => Some(wait),
-            _ => None,
-        }
+    fn as_wait(&mut self) -> Option<&mut Wait> {
+        None
     }
 
     /// The step after a job that ended when nobody waited any more; `None` where nothing is to be cleared away.
-    pub(crate) fn settle(&mut self, job: JobId, result: &JobResult) -> Option<Step> {
-        match self {
-            Plan::Create(create) => create.settle(job, result),
-            Plan::Single { .. } | Plan::Run { .. } | Plan::Property { .. } | Plan::Set(_) | Plan::Wait(_) => {
-                None
-            }
-        }
+    fn settle(&mut self, _job: JobId, _result: &JobResult) -> Option<Step> {
+        None
     }
 
     /// Whether it has created what was asked for, and is only looking at it now.
-    pub(crate) fn is_past_its_job(&self) -> bool {
-        matches!(self, Plan::Create(create) if create.is_past_its_job())
+    fn is_past_its_job(&self) -> bool {
+        false
     }
 
     /// Takes what it has created as it is: nobody waits to be told of limits any more.
-    pub(crate) fn be_content(&mut self) {
-        if let Plan::Create(create) = self {
-            create.require_limits = false;
-        }
-    }
+    fn be_content(&mut self) {}
 
     /// Whether the job of a request that nobody waits for any more is to be cancelled: only that of a unit
     /// which this very request was to create. A stop's or start's job may be somebody else's too.
-    pub(crate) fn owns_its_job(&self) -> bool {
-        matches!(self, Plan::Create(create) if create.is_creating())
+    fn owns_its_job(&self) -> bool {
+        false
+    }
+}
+
+/// One call, one answer or job.
+#[derive(Debug)]
+pub(crate) struct Single {
+    pub asked: Asked,
+    pub call: Call,
+}
+
+impl Plan for Single {
+    fn asked(&self) -> &Asked {
+        &self.asked
+    }
+
+    fn start(&mut self) -> Step {
+        Step::Call(self.call.clone())
+    }
+
+    fn advance(&mut self, event: Event) -> Step {
+        Step::Finish(single(&self.asked, &self.call, event))
+    }
+}
+
+/// One call to one run of a unit, by the run's own object path.
+#[derive(Debug)]
+pub(crate) struct Run {
+    asked: Asked,
+    call: Call,
+    invocation: InvocationId,
+    refused: bool,
+}
+
+impl Run {
+    pub(crate) fn new(asked: Asked, call: Call, invocation: InvocationId) -> Run {
+        Run { asked, call, invocation, refused: false }
+    }
+}
+
+impl Plan for Run {
+    fn asked(&self) -> &Asked {
+        &self.asked
+    }
+
+    fn start(&mut self) -> Step {
+        Step::Call(self.call.clone())
+    }
+
+    fn advance(&mut self, event: Event) -> Step {
+        if self.refused {
+            return Step::Finish(Err(run_is_over(self.asked.clone(), self.invocation, &event)));
+        }
+        match (event, self.asked.unit.as_deref()) {
+            (Event::Refused(error), Some(unit)) if says_run_is_over(&error) => {
+                self.refused = true;
+                Step::Call(get_state(unit))
+            }
+            (event, _) => Step::Finish(single(&self.asked, &self.call, event)),
+        }
+    }
+}
+
+/// A property to read, by whichever plan of the two, from the interface of all units or that of the unit's type.
+#[derive(Debug)]
+pub(crate) struct Either {
+    first: Box<dyn Plan>,
+    second: Option<Box<dyn Plan>>,
+}
+
+impl Either {
+    pub(crate) fn new(first: Box<dyn Plan>, second: Box<dyn Plan>) -> Either {
+        Either { first, second: Some(second) }
+    }
+}
+
+impl Plan for Either {
+    fn asked(&self) -> &Asked {
+        self.first.asked()
+    }
+
+    fn start(&mut self) -> Step {
+        self.first.start()
+    }
+
+    fn advance(&mut self, event: Event) -> Step {
+        match self.first.advance(event) {
+            Step::Finish(Err(Error::UnknownProperty { .. })) if self.second.is_some() => {
+                if let Some(second) = self.second.take() {
+                    self.first = second;
+                }
+                self.first.start()
+            }
+            step => step,
+        }
     }
 }
 

@@ -1,7 +1,9 @@
 //! The steps that change a living unit's properties: the call, and again without what this systemd does not know.
 
 use super::optional::leave_out;
-use super::plan::{Event, Step, Success, get_state, out_of_step, refusal, run_is_over, says_run_is_over};
+use super::plan::{
+    Event, Plan, Step, Success, get_state, out_of_step, refusal, run_is_over, says_run_is_over,
+};
 use crate::error::{Asked, Error};
 use crate::job::InvocationId;
 use crate::systemd1::Call;
@@ -39,7 +41,7 @@ impl Set {
         Set { asked, unit, run, runtime, properties, left_out: Vec::new(), run_is_over: false }
     }
 
-    pub(super) fn call(&self) -> Call {
+    fn call(&self) -> Call {
         let (runtime, properties) = (self.runtime, self.properties.clone());
         match self.run {
             Some(run) => Call::RunSet { path: run.object_path(), runtime, properties },
@@ -47,7 +49,27 @@ impl Set {
         }
     }
 
-    pub(super) fn advance(&mut self, event: Event) -> Step {
+    fn after_refusal(&mut self, error: Error) -> Step {
+        let Error::UnknownProperty { property, .. } = &error else { return Step::Finish(Err(error)) };
+        let left = leave_out(&mut self.properties, property);
+        if left.is_empty() {
+            return Step::Finish(Err(error));
+        }
+        self.left_out.extend(left);
+        Step::Call(self.call())
+    }
+}
+
+impl Plan for Set {
+    fn asked(&self) -> &Asked {
+        &self.asked
+    }
+
+    fn start(&mut self) -> Step {
+        Step::Call(self.call())
+    }
+
+    fn advance(&mut self, event: Event) -> Step {
         if let Some(run) = self.run.filter(|_| self.run_is_over) {
             return Step::Finish(Err(run_is_over(self.asked.clone(), run, &event)));
         }
@@ -66,16 +88,6 @@ impl Set {
             Event::Refused(error) => self.after_refusal(refusal(self.asked.clone(), &self.call(), error)),
             _ => Step::Finish(Err(out_of_step(&self.asked))),
         }
-    }
-
-    fn after_refusal(&mut self, error: Error) -> Step {
-        let Error::UnknownProperty { property, .. } = &error else { return Step::Finish(Err(error)) };
-        let left = leave_out(&mut self.properties, property);
-        if left.is_empty() {
-            return Step::Finish(Err(error));
-        }
-        self.left_out.extend(left);
-        Step::Call(self.call())
     }
 }
 

@@ -4,7 +4,7 @@
 //! the result readable once the run is over; so nothing is polled and PID 1 need not tell of every unit. Where no
 //! reference is to be had, for want of rights or of room for match rules, all changes are subscribed to.
 
-use super::plan::{Event, Step, Success, out_of_step, refusal, says_run_is_over};
+use super::plan::{Event, Plan, Step, Success, out_of_step, refusal, says_run_is_over};
 use crate::error::Asked;
 use crate::systemd1::{self, BusError, Call, UnitChange};
 
@@ -55,10 +55,6 @@ impl Wait {
         }
     }
 
-    pub(crate) fn asked(&self) -> &Asked {
-        &self.asked
-    }
-
     pub(crate) fn run(&self) -> &str {
         &self.run
     }
@@ -82,11 +78,6 @@ impl Wait {
         self.read()
     }
 
-    pub(crate) fn start(&mut self) -> Step {
-        self.state = State::Referring;
-        Step::Call(Call::RunRef { path: self.run.clone() })
-    }
-
     /// Begins anew on another connection, to which the references of the last do not belong.
     pub(crate) fn start_again(&mut self) -> Step {
         self.by_subscription = false;
@@ -103,29 +94,6 @@ impl Wait {
     pub(crate) fn doubt(&mut self, change: &UnitChange) {
         self.remember(change);
         self.in_doubt |= change.is_over();
-    }
-
-    pub(crate) fn advance(&mut self, event: Event) -> Step {
-        match (self.state, event) {
-            (State::Referring, Event::Answer(_)) => self.read(),
-            (State::Referring, Event::Refused(error)) => self.after_no_reference(&error),
-            (State::Reading, Event::Answer(values)) => match UnitChange::read(&values) {
-                Some(change) => self.note(&change),
-                None => Step::Finish(Err(out_of_step(&self.asked))),
-            },
-            (State::Reading, Event::Refused(error)) if says_run_is_over(&error) => self.over(),
-            (State::Reading, Event::Refused(error)) => {
-                let call = Call::GetAll { path: self.run.clone(), interface: String::new() };
-                Step::Finish(Err(refusal(self.asked.clone(), &call, error)))
-            }
-            (State::Following, Event::Changed(change)) if change.is_over() => {
-                // The result is in another message, or was: the run itself has both.
-                self.remember(&change);
-                self.read()
-            }
-            (State::Following, Event::Changed(change)) => self.note(&change),
-            _ => Step::Finish(Err(out_of_step(&self.asked))),
-        }
     }
 
     fn after_no_reference(&mut self, error: &BusError) -> Step {
@@ -159,6 +127,44 @@ impl Wait {
 
     fn over(&mut self) -> Step {
         Step::Finish(Ok(Success::Ended(std::mem::take(&mut self.seen))))
+    }
+}
+
+impl Plan for Wait {
+    fn asked(&self) -> &Asked {
+        &self.asked
+    }
+
+    fn start(&mut self) -> Step {
+        self.state = State::Referring;
+        Step::Call(Call::RunRef { path: self.run.clone() })
+    }
+
+    fn as_wait(&mut self) -> Option<&mut Wait> {
+        Some(self)
+    }
+
+    fn advance(&mut self, event: Event) -> Step {
+        match (self.state, event) {
+            (State::Referring, Event::Answer(_)) => self.read(),
+            (State::Referring, Event::Refused(error)) => self.after_no_reference(&error),
+            (State::Reading, Event::Answer(values)) => match UnitChange::read(&values) {
+                Some(change) => self.note(&change),
+                None => Step::Finish(Err(out_of_step(&self.asked))),
+            },
+            (State::Reading, Event::Refused(error)) if says_run_is_over(&error) => self.over(),
+            (State::Reading, Event::Refused(error)) => {
+                let call = Call::GetAll { path: self.run.clone(), interface: String::new() };
+                Step::Finish(Err(refusal(self.asked.clone(), &call, error)))
+            }
+            (State::Following, Event::Changed(change)) if change.is_over() => {
+                // The result is in another message, or was: the run itself has both.
+                self.remember(&change);
+                self.read()
+            }
+            (State::Following, Event::Changed(change)) => self.note(&change),
+            _ => Step::Finish(Err(out_of_step(&self.asked))),
+        }
     }
 }
 

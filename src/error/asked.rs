@@ -1,6 +1,7 @@
 //! What was asked, and how far it came.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// What was asked of the manager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -108,7 +109,7 @@ pub struct Asked {
     /// What was asked.
     pub operation: Operation,
     /// The unit's name; `None` where no unit was meant.
-    pub unit: Option<Box<str>>,
+    pub unit: Option<Arc<str>>,
 }
 
 impl Asked {

@@ -12,7 +12,7 @@ use super::wait::Ended;
 use super::{FinishedJob, Updated, check_signal, finish_nothing, finish_properties};
 use crate::cgroup::LimitGap;
 use crate::deadline::Deadline;
-use crate::driver::{Outcome, Plan};
+use crate::driver::{Outcome, Plan, Run};
 use crate::error::{Asked, Error, Operation, Result};
 use crate::job::{InvocationId, JobId, JobMode, StageTimes};
 use crate::systemd1::{Call, Verb};
@@ -39,11 +39,11 @@ impl Active {
         &self,
         operation: Operation,
         call: impl FnOnce(String) -> Call,
-    ) -> Result<(Plan, Asked)> {
+    ) -> Result<(Box<dyn Plan>, Asked)> {
         let asked = Asked::new(operation, Some(&self.unit));
         let Some(invocation) = self.invocation else { return Err(Error::NoSuchUnit { asked }) };
         let call = call(invocation.object_path());
-        Ok((Plan::Run { asked: asked.clone(), call, invocation, refused: false }, asked))
+        Ok((Box::new(Run::new(asked.clone(), call, invocation)), asked))
     }
 
     /// The empty path would be the root's, with all that is in it.
@@ -146,7 +146,7 @@ macro_rules! handle {
             /// # Ok::<(), unitwait::Error>(())
             /// ```
             pub fn path(&self) -> Option<PathBuf> {
-                self.0.known_group().map(|group| self.0.manager.0.layout.path(group))
+                self.0.known_group().map(|group| self.0.manager.0.site.layout.path(group))
             }
 
             /// Its directory in the hierarchy of a controller (`memory`); `None` where the kernel has none.
@@ -160,7 +160,7 @@ macro_rules! handle {
             /// ```
             pub fn controller_path(&self, controller: &str) -> Option<PathBuf> {
                 let group = self.0.known_group()?;
-                self.0.manager.0.layout.controller_path(controller, group)
+                self.0.manager.0.site.layout.controller_path(controller, group)
             }
 
             /// How it came to be what was asked for.

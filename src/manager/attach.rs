@@ -48,7 +48,7 @@ impl Active {
             limits: asked_limits(&self.record.limits()),
             sights: Sights::default(),
             invocation_link: None,
-            layout: Arc::clone(&self.manager.0.layout),
+            layout: Arc::clone(&self.manager.0.site.layout),
             everywhere: false,
         });
         if !findings.misplaced.is_empty() {
@@ -64,7 +64,7 @@ impl Active {
 
     /// In hybrid mode systemd passes over a group that v1 lacks in silence, and leaves the processes in two places.
     fn check_group(&self, until: &Until, below: Option<&str>, group: &str) -> Result<()> {
-        let layout = &self.manager.0.layout;
+        let layout = &self.manager.0.site.layout;
         let opened = |group: &str| Subtree::open(layout, group).map_err(super::run::unreadable);
         let is_missing = |group: &str| Ok(opened(group)?.is_none_or(|subtree| !subtree.is_complete()));
         // Where the unit's own is gone, systemd says what became of the unit.

@@ -80,7 +80,7 @@ fn audit(manager: &Manager, unit: &str, record: &Record, held: &BTreeMap<String,
         vec![AuditFinding::Gone]
     } else {
         cgroup::audit(&Subject {
-            layout: Arc::clone(&manager.0.layout),
+            layout: Arc::clone(&manager.0.site.layout),
             control_group,
             placed: &record.placed,
             asked: &record.limits(),

@@ -10,7 +10,7 @@ use super::ticket::Ticket;
 use super::{Inner, Manager};
 use crate::cgroup::CgroupLayout;
 use crate::deadline::Deadline;
-use crate::driver::{Driver, Endpoint, PidfdsUnknown, Plan, Success};
+use crate::driver::{Driver, Endpoint, PidfdsUnknown, Single, Site, Success};
 use crate::error::{Asked, Error, Operation, Result};
 use crate::systemd1::{self, Call};
 use crate::unit::Value;
@@ -200,13 +200,15 @@ impl Builder {
             .map_err(|source| Error::System { doing: "find the control group hierarchies", source })?;
         Ok(Manager(Arc::new(Inner {
             version: version.wait(Deadline::Default)?,
-            root: root.wait(Deadline::Default)?,
+            site: Arc::new(Site {
+                root: root.wait(Deadline::Default)?,
+                links,
+                layout: Arc::new(layout),
+                pidfds_unknown: PidfdsUnknown::default(),
+            }),
             driver,
             endpoint,
             default_timeout: self.default_timeout,
-            layout: Arc::new(layout),
-            links,
-            pidfds_unknown: PidfdsUnknown::default(),
             spreads: Spreads::default(),
         })))
     }
@@ -249,7 +251,7 @@ fn ask(driver: &Arc<Driver>, name: &str, deadline: Instant) -> Result<Ticket<Str
         interface: systemd1::MANAGER.into(),
         name: name.into(),
     };
-    let plan = Plan::Single { asked: asked.clone(), call };
+    let plan = Box::new(Single { asked: asked.clone(), call });
     let finish = move |success, _| match text(success) {
         Some(text) => Ok(text),
         None => Err(Error::Protocol { asked, reason: "the manager's property is not a text".into() }),

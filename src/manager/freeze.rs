@@ -7,7 +7,7 @@ use super::ticket::Finish;
 use super::{Manager, finish_nothing, finish_properties};
 use crate::cgroup::{CgroupMode, Vigil};
 use crate::deadline::Deadline;
-use crate::driver::Plan;
+use crate::driver::{Plan, Run, Single};
 use crate::error::{Asked, Error, Operation, Result, Stage};
 use crate::job::InvocationId;
 use crate::systemd1::{self, Call};
@@ -43,7 +43,7 @@ impl Manager {
         name::check(unit)?;
         let until = Until::new(self, asked(freeze, unit), deadline)?;
         let get_all = Call::GetAll { path: systemd1::unit_path(unit), interface: String::new() };
-        let plan = Plan::Single { asked: until.asked.clone(), call: get_all };
+        let plan = Box::new(Single { asked: until.asked.clone(), call: get_all });
         let held = self.ask(plan, Deadline::At(until.at), finish_properties(until.asked.clone()))?;
         let text = |name: &str| held.get(name).and_then(Value::as_str).unwrap_or_default();
         if matches!(text("ActiveState"), "inactive" | "failed") {
@@ -53,7 +53,7 @@ impl Manager {
         let freezer = Freezer { manager: self, until, unit, invocation, freeze };
         let vigil = match text("ControlGroup") {
             "" => None,
-            group => Vigil::open(&self.0.layout, group).map_err(unreadable)?,
+            group => Vigil::open(&self.0.site.layout, group).map_err(unreadable)?,
         };
         freezer.carry_out(vigil)
     }
@@ -160,12 +160,12 @@ impl Freezer<'_> {
         finish: impl FnOnce(Asked) -> Finish<T>,
     ) -> Result<T> {
         let asked = self.until.asked.clone();
-        let plan = match self.invocation {
+        let plan: Box<dyn Plan> = match self.invocation {
             Some(invocation) => {
                 let call = call(invocation.object_path());
-                Plan::Run { asked: asked.clone(), call, invocation, refused: false }
+                Box::new(Run::new(asked.clone(), call, invocation))
             }
-            None => Plan::Single { asked: asked.clone(), call: call(systemd1::unit_path(self.unit)) },
+            None => Box::new(Single { asked: asked.clone(), call: call(systemd1::unit_path(self.unit)) }),
         };
         let answer = self.manager.ask(plan, Deadline::At(self.until.at), finish(asked));
         answer.map_err(|error| self.until.in_all(error))

@@ -7,7 +7,7 @@ use super::request::unexpected;
 use super::ticket::Finish;
 use crate::cgroup::{siblings, unit_path};
 use crate::deadline::Deadline;
-use crate::driver::{Plan, Success};
+use crate::driver::{Single, Success};
 use crate::error::{Asked, Error, Operation, Result};
 use crate::systemd1::{self, Call};
 use crate::unit::{Value, name};
@@ -77,7 +77,7 @@ impl Manager {
         let asked = Asked::new(Operation::List, None);
         let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect();
         let call = Call::ListUnits { states: texts(states), patterns: texts(patterns) };
-        let plan = Plan::Single { asked: asked.clone(), call };
+        let plan = Box::new(Single { asked: asked.clone(), call });
         self.ask(plan, deadline.into(), finish_list(asked))
     }
 
@@ -95,8 +95,8 @@ impl Manager {
     /// ```
     pub fn units_in_slice(&self, slice: &str, deadline: impl Into<Deadline>) -> Result<Vec<UnitStatus>> {
         name::check_kind(slice, "slice")?;
-        let group = unit_path(&self.0.root, None, slice);
-        let below: HashSet<String> = siblings::units_below(&self.0.layout, &group).into_iter().collect();
+        let group = unit_path(&self.0.site.root, None, slice);
+        let below: HashSet<String> = siblings::units_below(&self.0.site.layout, &group).into_iter().collect();
         let mut units = self.list_units(&[], deadline)?;
         units.retain(|unit| below.contains(&unit.name));
         Ok(units)
@@ -115,7 +115,7 @@ impl Manager {
     pub fn unit_of_process(&self, pid: u32, deadline: impl Into<Deadline>) -> Result<String> {
         crate::unit::check_pid(pid.into())?;
         let asked = Asked::new(Operation::FindUnit, Some(&pid.to_string()));
-        let plan = Plan::Single { asked: asked.clone(), call: Call::UnitByPid(pid) };
+        let plan = Box::new(Single { asked: asked.clone(), call: Call::UnitByPid(pid) });
         self.ask(plan, deadline.into(), finish_unit_name(asked))
     }
 }

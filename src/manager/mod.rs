@@ -24,7 +24,6 @@ mod watch;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -44,7 +43,7 @@ pub use watch::Watch;
 
 use crate::cgroup::CgroupLayout;
 use crate::deadline::Deadline;
-use crate::driver::{Driver, Endpoint, PidfdsUnknown, Plan, Stats, Success, Wake, dictionary};
+use crate::driver::{Driver, Either, Endpoint, Plan, Single, Site, Stats, Success, Wake, dictionary};
 use crate::error::{Asked, Error, Operation, Result};
 use crate::job::{JobId, StageTimes};
 use crate::systemd1::{self, Call};
@@ -73,11 +72,8 @@ pub(crate) struct Inner {
     driver: Arc<Driver>,
     endpoint: Endpoint,
     default_timeout: Duration,
-    layout: Arc<CgroupLayout>,
-    links: Option<PathBuf>,
     version: String,
-    root: String,
-    pidfds_unknown: PidfdsUnknown,
+    site: Arc<Site>,
     spreads: spreads::Spreads,
 }
 
@@ -178,7 +174,7 @@ impl Manager {
     /// # Ok::<(), unitwait::Error>(())
     /// ```
     pub fn layout(&self) -> &CgroupLayout {
-        &self.0.layout
+        &self.0.site.layout
     }
 
     /// Hands a request over and returns at once with its ticket.
@@ -348,7 +344,7 @@ impl Manager {
         let asked = Asked::new(Operation::Get, Some(unit));
         let from = |interface: String| {
             let call = Call::Get { path: systemd1::unit_path(unit), interface, name: property.into() };
-            Plan::Single { asked: asked.clone(), call }
+            Box::new(Single { asked: asked.clone(), call }) as Box<dyn Plan>
         };
         let plan = property_plan(unit, |interface| Ok(from(interface)))?;
         self.ask(plan, deadline.into(), finish_property(asked))
@@ -381,7 +377,7 @@ impl Manager {
     /// ```
     pub fn cancel_job(&self, job: JobId, deadline: impl Into<Deadline>) -> Result<()> {
         let asked = Asked::new(Operation::CancelJob, Some(&job.to_string()));
-        let plan = Plan::Single { asked: asked.clone(), call: Call::CancelJob(job) };
+        let plan = Box::new(Single { asked: asked.clone(), call: Call::CancelJob(job) });
         self.ask(plan, deadline.into(), finish_nothing(asked))
     }
 
@@ -407,7 +403,7 @@ impl Manager {
     ) -> Result<T> {
         name::check(unit)?;
         let asked = Asked::new(operation, Some(unit));
-        self.ask(Plan::Single { asked: asked.clone(), call }, deadline, finish(asked))
+        self.ask(Box::new(Single { asked: asked.clone(), call }), deadline, finish(asked))
     }
 
     /// Asks something that changes nothing: once it is answered, systemd has had all that was asked before.
@@ -415,20 +411,30 @@ impl Manager {
         let asked = Asked::new(operation, None);
         let (path, interface) = (systemd1::MANAGER_PATH.into(), systemd1::MANAGER.into());
         let call = Call::Get { path, interface, name: "Version".into() };
-        self.ask(Plan::Single { asked: asked.clone(), call }, deadline, finish_nothing(asked))
+        self.ask(Box::new(Single { asked: asked.clone(), call }), deadline, finish_nothing(asked))
     }
 
-    fn ask<T: Send + 'static>(&self, plan: Plan, deadline: Deadline, finish: Finish<T>) -> Result<T> {
+    fn ask<T: Send + 'static>(
+        &self,
+        plan: Box<dyn Plan>,
+        deadline: Deadline,
+        finish: Finish<T>,
+    ) -> Result<T> {
         self.ticket(plan, deadline, finish)?.wait(Deadline::Default)
     }
 
-    fn ticket<T: Send + 'static>(&self, plan: Plan, at: Deadline, finish: Finish<T>) -> Result<Ticket<T>> {
+    fn ticket<T: Send + 'static>(
+        &self,
+        plan: Box<dyn Plan>,
+        at: Deadline,
+        finish: Finish<T>,
+    ) -> Result<Ticket<T>> {
         self.ticket_with(plan, at, finish, Weak::new())
     }
 
     fn ticket_with<T: Send + 'static>(
         &self,
-        plan: Plan,
+        plan: Box<dyn Plan>,
         at: Deadline,
         finish: Finish<T>,
         bell: Weak<Wake>,
@@ -450,9 +456,9 @@ impl fmt::Debug for Manager {
 
 /// Reads a property from the interface that all units have, or else from that of the unit's type: `Get()` takes no
 /// empty one for "any", as `GetAll()` does.
-fn property_plan(unit: &str, mut from: impl FnMut(String) -> Result<Plan>) -> Result<Plan> {
+fn property_plan(unit: &str, mut from: impl FnMut(String) -> Result<Box<dyn Plan>>) -> Result<Box<dyn Plan>> {
     let (first, second) = (from(systemd1::UNIT.into())?, from(systemd1::type_interface(unit))?);
-    Ok(Plan::Property { first: Box::new(first), second: Some(Box::new(second)) })
+    Ok(Box::new(Either::new(first, second)))
 }
 
 fn check_signal(signal: i32) -> Result<()> {

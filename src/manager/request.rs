@@ -1,13 +1,14 @@
 //! What can be submitted: each request becomes a plan for the driver, and says what its answer is.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::active::{Active, ActiveScope, ActiveSlice};
 use super::record::Record;
 use super::ticket::Finish;
 use super::{FinishedJob, Inner, Manager};
-use crate::cgroup::{Inspection, Place, Process, Sights, Unplaceable, asked_limits, unit_path};
-use crate::driver::{Create, Created, Plan, Success};
+use crate::cgroup::{Process, Sights, Unplaceable, unit_path};
+use crate::driver::{Create, Created, NewUnit, Plan, Single, Site, Success};
 use crate::error::{Asked, Error, Operation, Result};
 use crate::job::{JobMode, StageTimes};
 use crate::systemd1::{Call, Verb};
@@ -18,15 +19,18 @@ use crate::unit::{Property, Scope, Slice, Spread, Value, name, spread};
 /// Its `Out` is what a request that went well answers with: [`ActiveScope`], [`ActiveSlice`], [`FinishedJob`].
 pub trait Request: sealed::Sealed {}
 
+/// What is to be done, and what to make of how it went.
+type Planned<T> = (Box<dyn Plan>, Finish<T>);
+
 pub(super) mod sealed {
-    use super::{Finish, Inner, Plan, Result};
+    use super::{Inner, Planned, Result};
     use std::sync::Arc;
 
     pub trait Sealed {
         type Out: Send + 'static;
         #[doc(hidden)]
         #[allow(private_interfaces, reason = "only this crate can name the trait")]
-        fn plan(&self, manager: &Arc<Inner>) -> Result<(Plan, Finish<Self::Out>)>;
+        fn plan(&self, manager: &Arc<Inner>) -> Result<Planned<Self::Out>>;
     }
 }
 
@@ -111,11 +115,11 @@ impl sealed::Sealed for UnitJob {
     type Out = FinishedJob;
 
     #[allow(private_interfaces, reason = "only this crate can name the trait")]
-    fn plan(&self, _: &Arc<Inner>) -> Result<(Plan, Finish<FinishedJob>)> {
+    fn plan(&self, _: &Arc<Inner>) -> Result<Planned<FinishedJob>> {
         self.check()?;
         let asked = Asked::new(operation(self.verb), Some(&self.unit));
         let call = Call::UnitJob { verb: self.verb, unit: self.unit.clone(), mode: self.mode };
-        Ok((Plan::Single { asked: asked.clone(), call }, finish_job(asked)))
+        Ok((Box::new(Single { asked: asked.clone(), call }), finish_job(asked)))
     }
 }
 
@@ -134,28 +138,34 @@ impl sealed::Sealed for Scope {
     type Out = ActiveScope;
 
     #[allow(private_interfaces, reason = "only this crate can name the trait")]
-    fn plan(&self, manager: &Arc<Inner>) -> Result<(Plan, Finish<ActiveScope>)> {
+    fn plan(&self, manager: &Arc<Inner>) -> Result<Planned<ActiveScope>> {
         self.check()?;
         let asked = Asked::new(Operation::CreateScope, Some(&self.name));
         let sights = Sights::open(self.pids.iter().filter_map(|pid| (*pid).try_into().ok()));
         let processes = look_up(&self.pids, &asked)?;
-        let Placing { slice, spread, place } = placing(manager, self);
-        let slice = slice.map(|slice| Property::new("Slice", slice));
-        let mut properties: Vec<Property> = slice.into_iter().collect();
-        properties.extend(self.properties.iter().cloned());
-        let placed = processes.clone();
-        let inspection = inspection(manager, &self.name, place, processes, &properties, self.verify);
-        let inspection = Inspection { sights, ..inspection };
-        let unknown = manager.pidfds_unknown.clone();
-        let mut create = Create::new(asked.clone(), self.name.clone(), properties, inspection, unknown);
-        create.on_exists = self.on_exists;
-        create.verify = self.verify;
-        create.require_limits = self.require_limits;
-        let finish = finish_create(manager, self.name.clone(), asked, placed, self.properties.clone());
+        let seen = Instant::now();
+        let Placing { slice, spread, over } = placing(manager, self);
+        let (slice, spread) = (slice.map(Into::into), spread.map(Into::into));
+        let properties = Arc::clone(&self.properties);
+        let (on_exists, verify, require_limits) = (self.on_exists, self.verify, self.require_limits);
+        let unit = Arc::new(NewUnit {
+            asked,
+            slice,
+            spread,
+            processes: processes.into(),
+            sights,
+            seen,
+            properties,
+            on_exists,
+            verify,
+            require_limits,
+        });
+        let create = Create::new(Arc::clone(&unit), Arc::clone(&manager.site));
+        let finish = finish_create(manager, unit);
         let finish = move |success, times| {
-            finish(success, times).map(|active| ActiveScope(Active { spread, ..active }))
+            finish(success, times).map(|active| ActiveScope(Active { spread: over, ..active }))
         };
-        Ok((Plan::Create(Box::new(create)), Box::new(finish)))
+        Ok((Box::new(create), Box::new(finish)))
     }
 }
 
@@ -163,46 +173,50 @@ impl sealed::Sealed for Slice {
     type Out = ActiveSlice;
 
     #[allow(private_interfaces, reason = "only this crate can name the trait")]
-    fn plan(&self, manager: &Arc<Inner>) -> Result<(Plan, Finish<ActiveSlice>)> {
+    fn plan(&self, manager: &Arc<Inner>) -> Result<Planned<ActiveSlice>> {
         self.check()?;
         let asked = Asked::new(Operation::CreateSlice, Some(&self.name));
-        let place = Place::Exact(unit_path(&manager.root, None, &self.name));
-        let inspection = inspection(manager, &self.name, place, Vec::new(), &self.properties, self.verify);
-        let (properties, unknown) = (self.properties.clone(), manager.pidfds_unknown.clone());
-        let mut create = Create::new(asked.clone(), self.name.clone(), properties, inspection, unknown);
-        create.on_exists = self.on_exists;
-        create.verify = self.verify;
-        create.require_limits = self.require_limits;
-        let finish = finish_create(manager, self.name.clone(), asked, Vec::new(), self.properties.clone());
-        Ok((Plan::Create(Box::new(create)), Box::new(move |s, t| finish(s, t).map(ActiveSlice))))
+        let properties = Arc::clone(&self.properties);
+        let (on_exists, verify, require_limits) = (self.on_exists, self.verify, self.require_limits);
+        let unit = Arc::new(NewUnit {
+            asked,
+            slice: None,
+            spread: None,
+            processes: Box::default(),
+            sights: Sights::default(),
+            seen: Instant::now(),
+            properties,
+            on_exists,
+            verify,
+            require_limits,
+        });
+        let create = Create::new(Arc::clone(&unit), Arc::clone(&manager.site));
+        let finish = finish_create(manager, unit);
+        Ok((Box::new(create), Box::new(move |success, times| finish(success, times).map(ActiveSlice))))
     }
 }
 
 /// Where a scope goes.
 struct Placing {
     slice: Option<String>,
-    spread: Option<u32>,
-    place: Place,
+    /// The slice that is spread, and over how many.
+    spread: Option<String>,
+    over: Option<u32>,
 }
 
 fn placing(manager: &Inner, scope: &Scope) -> Placing {
-    let unit = scope.name.clone();
-    let Some(slice) = &scope.slice else {
-        let place = Place::Below { root: manager.root.clone(), unit };
-        return Placing { slice: None, spread: None, place };
+    let (Some(slice), Some(spread)) = (&scope.slice, scope.spread) else {
+        return Placing { slice: scope.slice.clone(), spread: None, over: None };
     };
-    let Some(spread) = scope.spread else {
-        let place = Place::Exact(unit_path(&manager.root, Some(slice), &unit));
-        return Placing { slice: Some(slice.clone()), spread: None, place };
-    };
-    let group = unit_path(&manager.root, None, slice);
     let over = match spread {
         Spread::Over(over) => over,
-        Spread::Auto => manager.spreads.over(&manager.layout, slice, &group),
+        Spread::Auto => {
+            let Site { root, layout, .. } = &*manager.site;
+            manager.spreads.over(layout, slice, &unit_path(root, None, slice))
+        }
     };
-    // One that is there already, and is joined, may have been spread over another number.
-    let place = Place::Below { root: group, unit: unit.clone() };
-    Placing { slice: Some(spread::place(slice, over, &unit)), spread: Some(over), place }
+    let child = spread::place(slice, over, &scope.name);
+    Placing { slice: Some(child), spread: Some(slice.clone()), over: Some(over) }
 }
 
 /// Each process as it is now: a dead one and a kernel thread are refused before anything is sent.
@@ -234,43 +248,22 @@ pub(super) fn look_up(pids: &[i64], asked: &Asked) -> Result<Vec<Process>> {
     Ok(processes)
 }
 
-fn inspection(
-    manager: &Arc<Inner>,
-    unit: &str,
-    place: Place,
-    processes: Vec<Process>,
-    properties: &[Property],
-    verify: bool,
-) -> Inspection {
-    Inspection {
-        place,
-        processes,
-        sights: Sights::default(),
-        limits: if verify { asked_limits(properties) } else { Vec::new() },
-        invocation_link: manager.links.as_ref().map(|dir| dir.join(format!("invocation:{unit}"))),
-        layout: Arc::clone(&manager.layout),
-        everywhere: false,
-    }
-}
-
 fn finish_create(
     manager: &Arc<Inner>,
-    unit: String,
-    asked: Asked,
-    placed: Vec<Process>,
-    mut limits: Vec<Property>,
+    unit: Arc<NewUnit>,
 ) -> impl FnOnce(Success, StageTimes) -> Result<Active> + Send + use<> {
     let manager = Manager(Arc::clone(manager));
     move |success, times| match success {
         Success::Created(created) => {
             let Created { outcome, job, findings, invocation, left_out } = *created;
             let control_group = findings.control_group.unwrap_or_default();
-            limits.retain(|property| !left_out.iter().any(|left| left == property.name()));
-            let record = Record::new(placed, limits, findings.group);
+            let is_left = |one: &&Property| left_out.iter().any(|left| left == one.name());
+            let limits = unit.properties.iter().filter(|one| !is_left(one)).cloned().collect();
+            let record = Record::new(unit.processes.to_vec(), limits, findings.group);
             let (gaps, record) = (findings.gaps, Arc::new(record));
             Ok(Active {
                 manager,
-                unit,
+                unit: unit.name().into(),
                 control_group,
                 outcome,
                 job,
@@ -282,7 +275,7 @@ fn finish_create(
                 spread: None,
             })
         }
-        _ => Err(unexpected(asked)),
+        _ => Err(unexpected(unit.asked.clone())),
     }
 }
 

@@ -93,7 +93,7 @@ impl Active {
         if self.control_group.is_empty() {
             return Ok(None);
         }
-        open(&self.manager.0.layout, &self.control_group).map_err(unreadable)
+        open(&self.manager.0.site.layout, &self.control_group).map_err(unreadable)
     }
 
     /// Opens a watch over this run's control group; `None` where the run is over, and has no process any more.
@@ -143,7 +143,7 @@ impl Active {
     /// Which run has the name by systemd's own link. It makes it before the run's first process and removes it with
     /// the run's control group.
     fn holder(&self) -> Holder {
-        let links = self.manager.0.links.as_ref();
+        let links = self.manager.0.site.links.as_ref();
         let link =
             links.and_then(|links| fs::read_link(links.join(format!("invocation:{}", self.unit))).ok());
         let holder = link.and_then(|id| id.to_str()?.parse::<InvocationId>().ok());

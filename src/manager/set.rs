@@ -10,7 +10,7 @@ use super::request::unexpected;
 use super::{Manager, finish_properties};
 use crate::cgroup::{self, LimitGap};
 use crate::deadline::Deadline;
-use crate::driver::{Changed, Plan, Set, Success};
+use crate::driver::{Changed, Plan, Run, Set, Single, Success};
 use crate::error::{Asked, Error, Operation, Result, Stage};
 use crate::job::InvocationId;
 use crate::systemd1::{self, Call};
@@ -124,7 +124,7 @@ impl Target<'_> {
             }
             _ => Err(unexpected(asked)),
         };
-        let changed = self.manager.ask(Plan::Set(Box::new(plan)), until.into(), Box::new(finish));
+        let changed = self.manager.ask(Box::new(plan), until.into(), Box::new(finish));
         if let Some((_, record)) = self.run {
             drop(record.take_in());
         }
@@ -158,14 +158,14 @@ impl Target<'_> {
 
     fn read(&self, until: Instant) -> Result<BTreeMap<String, Value>> {
         let (asked, interface) = (self.asked(), String::new());
-        let plan = match self.run {
+        let plan: Box<dyn Plan> = match self.run {
             Some((invocation, _)) => {
                 let call = Call::GetAll { path: invocation.object_path(), interface };
-                Plan::Run { asked: asked.clone(), call, invocation, refused: false }
+                Box::new(Run::new(asked.clone(), call, invocation))
             }
             None => {
                 let call = Call::GetAll { path: systemd1::unit_path(self.unit), interface };
-                Plan::Single { asked: asked.clone(), call }
+                Box::new(Single { asked: asked.clone(), call })
             }
         };
         self.manager.ask(plan, until.into(), finish_properties(asked))

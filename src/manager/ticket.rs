@@ -2,25 +2,25 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
-use std::sync::{Arc, Weak};
-use std::thread::{self, Thread, ThreadId};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
 use crate::deadline::Deadline;
-use crate::driver::{self, Answer, Driver, RequestId, Slot, Success, Wake};
+use crate::driver::{self, Answer, Driver, Mailbox, RequestId, Slot, Success, Taken, Wake};
 use crate::error::{Asked, Error, Result, Stage};
 use crate::job::{JobId, StageTimes};
 
 /// How long past its deadline a caller waits for the driver's own word before it speaks for itself.
 const GRACE: Duration = Duration::from_millis(100);
 
-/// How far a request is, written by the dbus thread and read by its caller.
-#[derive(Debug, Default)]
-struct Progress {
+/// What the dbus thread tells a caller: how far its request is, and the answer.
+struct Told<T> {
+    asked: Asked,
     stage: AtomicU8,
     job: AtomicU32,
+    answer: Mailbox<Result<T>>,
 }
 
 const STAGES: [Stage; 7] =
@@ -30,48 +30,50 @@ const STAGES: [Stage; 7] =
 pub(super) type Finish<T> = Box<dyn FnOnce(Success, StageTimes) -> Result<T> + Send>;
 
 pub(super) struct TypedSlot<T> {
-    asked: Asked,
-    to: Sender<Result<T>>,
-    finish: Finish<T>,
-    progress: Arc<Progress>,
-    bell: Bell,
+    told: Arc<Told<T>>,
+    /// `None` once the answer was given.
+    finish: Option<Finish<T>>,
+    /// Dropped, and so rung, last.
+    _bell: Bell,
 }
 
-/// Rings when the answer is in its channel, or never will be.
-pub(super) struct Bell {
-    /// For a caller who waits with poll(2).
-    descriptor: Weak<Wake>,
-    /// The thread that asked, which is nearly always the one that waits.
-    asker: Thread,
+impl<T> Drop for TypedSlot<T> {
+    /// Without an answer there is none who could give one any more.
+    fn drop(&mut self) {
+        if self.finish.is_some() {
+            self.told.answer.post(Err(driver::closed()));
+        }
+    }
 }
+
+/// Rings when the answer is there: for a caller who waits with poll(2).
+pub(super) struct Bell(Weak<Wake>);
 
 impl Drop for Bell {
     fn drop(&mut self) {
         // Whoever has gone away takes its descriptor with it.
-        self.descriptor.upgrade().iter().for_each(|bell| bell.ring());
-        self.asker.unpark();
+        self.0.upgrade().iter().for_each(|bell| bell.ring());
     }
 }
 
 impl<T: Send> Slot for TypedSlot<T> {
-    fn fill(self: Box<Self>, answer: Answer) {
-        // The bell is the first to be taken hold of, so that it is the last to be let go, also in a panic.
-        let TypedSlot { bell: _bell, to, finish, .. } = *self;
+    fn fill(mut self: Box<Self>, answer: Answer) {
         let Answer { result, times } = answer;
+        let Some(finish) = self.finish.take() else { return };
         // A caller that has gone away takes its answer with it.
-        let _ = to.try_send(result.and_then(|success| finish(success, times)));
+        self.told.answer.post(result.and_then(|success| finish(success, times)));
     }
 
     fn note(&self, stage: Stage, job: Option<JobId>) {
         match job {
             Some(job) => {
-                log::debug!("{}: {stage}, job {job}", self.asked);
-                self.progress.job.store(job.get(), Ordering::Relaxed);
+                log::debug!("{}: {stage}, job {job}", self.told.asked);
+                self.told.job.store(job.get(), Ordering::Relaxed);
             }
-            None => log::debug!("{}: {stage}", self.asked),
+            None => log::debug!("{}: {stage}", self.told.asked),
         }
         let at = STAGES.iter().position(|known| *known == stage).unwrap_or_default();
-        self.progress.stage.store(u8::try_from(at).unwrap_or_default(), Ordering::Release);
+        self.told.stage.store(u8::try_from(at).unwrap_or_default(), Ordering::Release);
     }
 }
 
@@ -85,18 +87,44 @@ impl<T: Send> Slot for TypedSlot<T> {
 pub struct Ticket<T> {
     driver: Arc<Driver>,
     id: RequestId,
-    asked: Asked,
     begun: Instant,
     deadline: Instant,
-    answer: Receiver<Result<T>>,
-    progress: Arc<Progress>,
-    asker: ThreadId,
+    told: Arc<Told<T>>,
+    /// Made for who asks for it.
+    channel: OnceLock<Box<dyn Channel<T>>>,
+}
+
+/// The answer, or that it was given before.
+type Given<T> = std::result::Result<Result<T>, Taken>;
+
+/// A channel, behind a door, so that a program which asks for none has nothing of its code.
+trait Channel<T>: Send + Sync {
+    fn receiver(&self) -> &Receiver<Result<T>>;
+    fn wait(&self, until: Instant) -> Option<Given<T>>;
+}
+
+impl<T: Send> Channel<T> for Receiver<Result<T>> {
+    fn receiver(&self) -> &Receiver<Result<T>> {
+        self
+    }
+
+    fn wait(&self, until: Instant) -> Option<Given<T>> {
+        match self.recv_deadline(until) {
+            Ok(answer) => Some(Ok(answer)),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => Some(Err(Taken)),
+        }
+    }
+}
+
+fn told<T>(given: Given<T>) -> Result<T> {
+    given.unwrap_or_else(|Taken| Err(driver::closed()))
 }
 
 impl<T: Send + 'static> Ticket<T> {
     pub(super) fn submit(
         driver: &Arc<Driver>,
-        plan: driver::Plan,
+        plan: Box<dyn driver::Plan>,
         deadline: Instant,
         finish: Finish<T>,
     ) -> Result<Ticket<T>> {
@@ -106,21 +134,39 @@ impl<T: Send + 'static> Ticket<T> {
     /// Has the bell rung once there is an answer.
     pub(super) fn submit_with(
         driver: &Arc<Driver>,
-        plan: driver::Plan,
+        plan: Box<dyn driver::Plan>,
         deadline: Instant,
         finish: Finish<T>,
         bell: Weak<Wake>,
     ) -> Result<Ticket<T>> {
         let begun = Instant::now();
-        let (to, answer) = bounded(1);
-        let progress = Arc::new(Progress::default());
-        let asked = plan.asked().clone();
-        let here = thread::current();
-        let (asker, noted) = (here.id(), Arc::clone(&progress));
-        let bell = Bell { descriptor: bell, asker: here };
-        let slot = TypedSlot { asked: asked.clone(), to, finish, progress: noted, bell };
+        let (asked, stage, job) = (plan.asked().clone(), AtomicU8::default(), AtomicU32::default());
+        let told = Arc::new(Told { asked, stage, job, answer: Mailbox::default() });
+        let slot = TypedSlot { told: Arc::clone(&told), finish: Some(finish), _bell: Bell(bell) };
         let id = driver.submit(plan, deadline, Box::new(slot))?;
-        Ok(Ticket { driver: Arc::clone(driver), id, asked, begun, deadline, answer, progress, asker })
+        Ok(Ticket { driver: Arc::clone(driver), id, begun, deadline, told, channel: OnceLock::new() })
+    }
+
+    /// The channel that the answer comes through, for `crossbeam_channel::select!`.
+    ///
+    /// It brings exactly one answer, by the request's deadline and what the machine adds to it; none, where
+    /// [`try_wait`](Ticket::try_wait) has given it already.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use unitwait::{Manager, Scope};
+    /// # let manager = Manager::system()?;
+    /// let ticket = manager.submit(&Scope::new("job.scope").own_process(), Duration::from_secs(5))?;
+    /// let scope = ticket.receiver().recv().expect("one answer comes")?;
+    /// # Ok::<(), unitwait::Error>(())
+    /// ```
+    pub fn receiver(&self) -> &Receiver<Result<T>> {
+        let channel = self.channel.get_or_init(|| {
+            let (to, answer) = bounded(1);
+            self.told.answer.pass_on(to);
+            Box::new(answer)
+        });
+        channel.receiver()
     }
 }
 
@@ -147,39 +193,22 @@ impl<T> Ticket<T> {
             Deadline::At(at) => at.min(self.deadline),
         };
         let (early, begun) = (until < self.deadline, self.begun);
-        match self.receive(until) {
-            Ok(answer) => return answer,
-            Err(RecvTimeoutError::Disconnected) => return Err(driver::closed()),
-            Err(RecvTimeoutError::Timeout) => {}
+        if let Some(answer) = self.answer_by(until) {
+            return answer;
         }
         if early {
             self.driver.abandon(self.id);
         }
-        match self.receive(until.max(begun) + GRACE) {
-            Ok(answer) => answer,
-            Err(RecvTimeoutError::Disconnected) => Err(driver::closed()),
-            Err(RecvTimeoutError::Timeout) => Err(self.own_timeout()),
-        }
+        self.answer_by(until.max(begun) + GRACE).unwrap_or_else(|| Err(self.own_timeout()))
     }
 
-    /// The thread that asked sleeps at once: the channel's own wait first looks about for a while, in case the answer is
-    /// on its way, and an answer of systemd's is never as near as that.
-    fn receive(&self, until: Instant) -> std::result::Result<Result<T>, RecvTimeoutError> {
-        if thread::current().id() != self.asker {
-            return self.answer.recv_deadline(until);
-        }
-        loop {
-            match self.answer.try_recv() {
-                Ok(answer) => return Ok(answer),
-                Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
-                Err(TryRecvError::Empty) => {}
-            }
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(RecvTimeoutError::Timeout);
-            }
-            thread::park_timeout(left);
-        }
+    /// The answer, or that it was given already; `None` at the time given here.
+    fn answer_by(&self, until: Instant) -> Option<Result<T>> {
+        let answer = match self.channel.get() {
+            Some(channel) => channel.wait(until),
+            None => self.told.answer.wait(until),
+        };
+        answer.map(told)
     }
 
     /// The answer, if it is there: `None` while the request is under way. Does not block.
@@ -201,27 +230,11 @@ impl<T> Ticket<T> {
         if let Err(forked) = self.driver.check_process() {
             return Some(Err(forked));
         }
-        match self.answer.try_recv() {
-            Ok(answer) => Some(answer),
-            Err(TryRecvError::Empty) => None,
-            Err(TryRecvError::Disconnected) => Some(Err(driver::closed())),
-        }
-    }
-
-    /// The channel that the answer comes through, for `crossbeam_channel::select!`.
-    ///
-    /// It brings exactly one answer, by the request's deadline and what the machine adds to it.
-    ///
-    /// ```no_run
-    /// # use std::time::Duration;
-    /// # use unitwait::{Manager, Scope};
-    /// # let manager = Manager::system()?;
-    /// let ticket = manager.submit(&Scope::new("job.scope").own_process(), Duration::from_secs(5))?;
-    /// let scope = ticket.receiver().recv().expect("one answer comes")?;
-    /// # Ok::<(), unitwait::Error>(())
-    /// ```
-    pub fn receiver(&self) -> &Receiver<Result<T>> {
-        &self.answer
+        let answer = match self.channel.get() {
+            Some(channel) => channel.wait(self.begun),
+            None => self.told.answer.look(),
+        };
+        answer.map(told)
     }
 
     /// Refuses in the child of a `fork`, where no answer comes.
@@ -252,19 +265,22 @@ impl<T> Ticket<T> {
     /// # Ok::<(), unitwait::Error>(())
     /// ```
     pub fn stage(&self) -> Stage {
-        let at = usize::from(self.progress.stage.load(Ordering::Acquire));
+        let at = usize::from(self.told.stage.load(Ordering::Acquire));
         STAGES.get(at).copied().unwrap_or(Stage::Connect)
     }
 
     fn own_timeout(&self) -> Error {
         let stage = self.stage();
-        let job = Some(self.progress.job.load(Ordering::Relaxed)).filter(|job| *job != 0).map(JobId::new);
-        Error::Timeout { asked: self.asked.clone(), stage, job, waited: self.begun.elapsed() }
+        let job = Some(self.told.job.load(Ordering::Relaxed)).filter(|job| *job != 0).map(JobId::new);
+        Error::Timeout { asked: self.told.asked.clone(), stage, job, waited: self.begun.elapsed() }
     }
 }
 
 impl<T> fmt::Debug for Ticket<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ticket").field("asked", &self.asked).field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Ticket")
+            .field("asked", &self.told.asked)
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }

@@ -12,7 +12,7 @@ use super::run::{Until, unreadable};
 use super::ticket::{Finish, Ticket};
 use crate::cgroup::Vigil;
 use crate::deadline::Deadline;
-use crate::driver::{Plan, RunEnd, Success, Wait, Wake};
+use crate::driver::{RunEnd, Success, Wait, Wake};
 use crate::error::{Asked, Operation, Result};
 
 /// How a run ended.
@@ -114,7 +114,7 @@ impl Active {
         let mut vigil = self.watch(&until, Vigil::open_with_oom)?;
         let before = vigil.as_ref().map_or(0, Vigil::oom_kills);
         let bell = Arc::new(Wake::new()?);
-        let plan = Plan::Wait(Box::new(Wait::new(asked.clone(), &self.unit, invocation.object_path())));
+        let plan = Box::new(Wait::new(asked.clone(), &self.unit, invocation.object_path()));
         let (driver, finish) = (&self.manager.0.driver, finish_wait(asked));
         let ticket = Ticket::submit_with(driver, plan, until.at, finish, Arc::downgrade(&bell))?;
         while let Some(vigil) = vigil.as_mut().filter(|vigil| !vigil.is_empty()) {

@@ -1,5 +1,7 @@
 //! A property to set on a unit, and the types systemd gives to those that scopes and slices have.
 
+use std::borrow::Cow;
+
 use super::range;
 use super::value::Value;
 use crate::error::Error;
@@ -14,7 +16,7 @@ use crate::error::Error;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Property {
-    name: String,
+    name: Cow<'static, str>,
     value: Value,
     optional: bool,
     /// Why it is refused, where a setter was given what cannot be.
@@ -33,7 +35,12 @@ impl Property {
     /// assert_eq!(property.value(), &Value::from("kill"));
     /// ```
     pub fn new(name: impl Into<String>, value: impl Into<Value>) -> Property {
-        Property { name: name.into(), value: value.into(), optional: false, refused: None }
+        Property { name: Cow::Owned(name.into()), value: value.into(), optional: false, refused: None }
+    }
+
+    /// The same by a name that need not be kept for each.
+    pub(crate) fn known(name: &'static str, value: impl Into<Value>) -> Property {
+        Property { name: Cow::Borrowed(name), value: value.into(), optional: false, refused: None }
     }
 
     /// The same property, to be left out where this systemd does not know it, or does not let it be set on this kind
@@ -96,7 +103,7 @@ impl Property {
     /// Refuses what systemd could never take: a name that is none, a value that the wire has no room for, for the
     /// properties whose type is known, any other type, and for those whose range is, any value outside of it.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        let refuse = |reason: String| Err(Error::invalid("property", &self.name, reason));
+        let refuse = |reason: String| Err(Error::invalid("property", self.name(), reason));
         if self.name.is_empty() || !self.name.bytes().all(|b| b.is_ascii_alphanumeric()) {
             return refuse("a property's name is made of ASCII letters and digits".into());
         }

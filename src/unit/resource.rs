@@ -49,7 +49,7 @@ macro_rules! resource_setters {
         /// ```
         #[must_use]
         pub fn memory_max(self, bytes: u64) -> Self {
-            self.property(Property::new("MemoryMax", bytes))
+            self.property(Property::known("MemoryMax", bytes))
         }
 
         /// Memory, in bytes, from 1, beyond which it is slowed and reclaimed from (`MemoryHigh=`; cgroup v2 only).
@@ -61,7 +61,7 @@ macro_rules! resource_setters {
         /// ```
         #[must_use]
         pub fn memory_high(self, bytes: u64) -> Self {
-            self.property(Property::new("MemoryHigh", bytes))
+            self.property(Property::known("MemoryHigh", bytes))
         }
 
         /// Memory, in bytes, that is not reclaimed while others have some to spare (`MemoryLow=`; cgroup v2 only).
@@ -73,7 +73,7 @@ macro_rules! resource_setters {
         /// ```
         #[must_use]
         pub fn memory_low(self, bytes: u64) -> Self {
-            self.property(Property::new("MemoryLow", bytes))
+            self.property(Property::known("MemoryLow", bytes))
         }
 
         /// Memory, in bytes, that is never reclaimed (`MemoryMin=`; cgroup v2 only). 0 is none of it, `u64::MAX`
@@ -85,7 +85,7 @@ macro_rules! resource_setters {
         /// ```
         #[must_use]
         pub fn memory_min(self, bytes: u64) -> Self {
-            self.property(Property::new("MemoryMin", bytes))
+            self.property(Property::known("MemoryMin", bytes))
         }
 
         /// The most swap it may use, in bytes; 0 is none (`MemorySwapMax=`; cgroup v2 only). `u64::MAX` is no
@@ -97,7 +97,7 @@ macro_rules! resource_setters {
         /// ```
         #[must_use]
         pub fn memory_swap_max(self, bytes: u64) -> Self {
-            self.property(Property::new("MemorySwapMax", bytes))
+            self.property(Property::known("MemorySwapMax", bytes))
         }
 
         /// The most compressed swap it may use, in bytes; 0 is none (`MemoryZSwapMax=`; systemd 253, cgroup v2
@@ -109,7 +109,7 @@ macro_rules! resource_setters {
         /// ```
         #[must_use]
         pub fn memory_zswap_max(self, bytes: u64) -> Self {
-            self.property(Property::new("MemoryZSwapMax", bytes))
+            self.property(Property::known("MemoryZSwapMax", bytes))
         }
 
         /// The most processes and threads it may have, from 1 (`TasksMax=`). `u64::MAX` is no limit.
@@ -120,7 +120,7 @@ macro_rules! resource_setters {
         /// ```
         #[must_use]
         pub fn tasks_max(self, tasks: u64) -> Self {
-            self.property(Property::new("TasksMax", tasks))
+            self.property(Property::known("TasksMax", tasks))
         }
 
         /// Its share of the CPU against its siblings', 1 to 10,000 (`CPUWeight=`). `u64::MAX` is none of its own,
@@ -133,7 +133,7 @@ macro_rules! resource_setters {
         #[must_use]
         pub fn cpu_weight(self, weight: u64) -> Self {
             // What D-Bus calls 0 is the idle policy, and a weight that came out as nothing is not meant to be that.
-            let property = Property::new("CPUWeight", weight);
+            let property = Property::known("CPUWeight", weight);
             self.property(match weight {
                 0 => property.refused("a weight is 1 to 10000; for idle, `cpu_idle`"),
                 _ => property,
@@ -149,7 +149,7 @@ macro_rules! resource_setters {
         /// ```
         #[must_use]
         pub fn cpu_idle(self) -> Self {
-            self.property(Property::new("CPUWeight", 0u64))
+            self.property(Property::known("CPUWeight", 0u64))
         }
 
         /// CPU time for each second of the clock, from a microsecond: half a second is half of one CPU, two seconds
@@ -161,7 +161,7 @@ macro_rules! resource_setters {
         /// ```
         #[must_use]
         pub fn cpu_quota(self, per_second: Duration) -> Self {
-            self.property(Property::new("CPUQuotaPerSecUSec", resource::micros(per_second)))
+            self.property(Property::known("CPUQuotaPerSecUSec", resource::micros(per_second)))
         }
 
         /// The time over which the CPU quota is counted, 1 ms to 1 s (`CPUQuotaPeriodSec=`): a short one stops and
@@ -174,7 +174,7 @@ macro_rules! resource_setters {
         /// ```
         #[must_use]
         pub fn cpu_quota_period(self, period: Duration) -> Self {
-            self.property(Property::new("CPUQuotaPeriodUSec", resource::micros(period)))
+            self.property(Property::known("CPUQuotaPeriodUSec", resource::micros(period)))
         }
 
         /// The CPUs it may run on, by number, 0 to 8191 (`AllowedCPUs=`; cgroup v2 only). None of them is no limit.
@@ -185,7 +185,7 @@ macro_rules! resource_setters {
         /// ```
         #[must_use]
         pub fn allowed_cpus(self, cpus: impl IntoIterator<Item = u16>) -> Self {
-            self.property(Property::new("AllowedCPUs", resource::mask(cpus)))
+            self.property(Property::known("AllowedCPUs", resource::mask(cpus)))
         }
 
         /// The memory nodes it may use, by number, 0 to 8191 (`AllowedMemoryNodes=`; cgroup v2 only). None of them
@@ -197,7 +197,7 @@ macro_rules! resource_setters {
         /// ```
         #[must_use]
         pub fn allowed_memory_nodes(self, nodes: impl IntoIterator<Item = u16>) -> Self {
-            self.property(Property::new("AllowedMemoryNodes", resource::mask(nodes)))
+            self.property(Property::known("AllowedMemoryNodes", resource::mask(nodes)))
         }
 
         /// Its share of I/O against its siblings', 1 to 10,000 (`IOWeight=`). `u64::MAX` is none of its own, which
@@ -209,7 +209,7 @@ macro_rules! resource_setters {
         /// ```
         #[must_use]
         pub fn io_weight(self, weight: u64) -> Self {
-            self.property(Property::new("IOWeight", weight))
+            self.property(Property::known("IOWeight", weight))
         }
 
         /// Its share of one device's I/O, 1 to 10,000 (`IODeviceWeight=`). This and the setters of single devices
@@ -294,7 +294,7 @@ macro_rules! resource_setters {
         /// ```
         #[must_use]
         pub fn device_policy(self, policy: DevicePolicy) -> Self {
-            self.property(Property::new("DevicePolicy", policy.as_str()))
+            self.property(Property::known("DevicePolicy", policy.as_str()))
         }
 
         /// Allows it one more device, or group of devices (`char-pts`, `block-*`), to read, write or make: letters
@@ -319,12 +319,12 @@ macro_rules! resource_setters {
         /// ```
         #[must_use]
         pub fn property(mut self, property: Property) -> Self {
-            list::put(&mut self.properties, property);
+            list::put(self.properties_mut(), property);
             self
         }
 
         fn device(mut self, list: &str, device: impl Into<String>, what: impl Into<Value>) -> Self {
-            list::add_entry(&mut self.properties, list, device.into(), what.into());
+            list::add_entry(self.properties_mut(), list, device.into(), what.into());
             self
         }
     };

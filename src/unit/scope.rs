@@ -1,5 +1,6 @@
 //! A scope to create: systemd's unit for processes that somebody else started.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::list;
@@ -26,7 +27,7 @@ pub struct Scope {
     pub(crate) pids: Vec<i64>,
     pub(crate) slice: Option<String>,
     pub(crate) spread: Option<Spread>,
-    pub(crate) properties: Vec<Property>,
+    pub(crate) properties: Arc<Vec<Property>>,
     pub(crate) on_exists: OnExists,
     pub(crate) verify: bool,
     pub(crate) require_limits: bool,
@@ -44,7 +45,7 @@ macro_rules! common_setters {
         /// ```
         #[must_use]
         pub fn description(self, text: impl Into<String>) -> Self {
-            self.property(Property::new("Description", text.into()))
+            self.property(Property::known("Description", text.into()))
         }
 
         /// Whether it gets the dependencies that every unit of its kind has: to be stopped before shutdown, above all
@@ -56,7 +57,7 @@ macro_rules! common_setters {
         /// ```
         #[must_use]
         pub fn default_dependencies(self, on: bool) -> Self {
-            self.property(Property::new("DefaultDependencies", on))
+            self.property(Property::known("DefaultDependencies", on))
         }
 
         /// Units that must be up before it, or down after it, where both are asked for; none of them is started for it
@@ -69,7 +70,7 @@ macro_rules! common_setters {
         /// ```
         #[must_use]
         pub fn after<S: Into<String>>(self, units: impl IntoIterator<Item = S>) -> Self {
-            self.property(Property::new("After", Value::strings(units)))
+            self.property(Property::known("After", Value::strings(units)))
         }
 
         /// Units that must be up after it, or down before it, where both are asked for (`Before=`, `systemd.unit(5)`).
@@ -80,7 +81,7 @@ macro_rules! common_setters {
         /// ```
         #[must_use]
         pub fn before<S: Into<String>>(self, units: impl IntoIterator<Item = S>) -> Self {
-            self.property(Property::new("Before", Value::strings(units)))
+            self.property(Property::known("Before", Value::strings(units)))
         }
 
         /// Units that must be started with it, and that it is stopped with; which is first, only [`after`](Self::after)
@@ -92,7 +93,7 @@ macro_rules! common_setters {
         /// ```
         #[must_use]
         pub fn requires<S: Into<String>>(self, units: impl IntoIterator<Item = S>) -> Self {
-            self.property(Property::new("Requires", Value::strings(units)))
+            self.property(Property::known("Requires", Value::strings(units)))
         }
 
         /// Units that are started with it if they can be (`Wants=`, `systemd.unit(5)`).
@@ -103,7 +104,7 @@ macro_rules! common_setters {
         /// ```
         #[must_use]
         pub fn wants<S: Into<String>>(self, units: impl IntoIterator<Item = S>) -> Self {
-            self.property(Property::new("Wants", Value::strings(units)))
+            self.property(Property::known("Wants", Value::strings(units)))
         }
 
         /// Units that must be up for it, and that it does not outlive (`BindsTo=`, `systemd.unit(5)`).
@@ -114,7 +115,7 @@ macro_rules! common_setters {
         /// ```
         #[must_use]
         pub fn binds_to<S: Into<String>>(self, units: impl IntoIterator<Item = S>) -> Self {
-            self.property(Property::new("BindsTo", Value::strings(units)))
+            self.property(Property::known("BindsTo", Value::strings(units)))
         }
 
         /// Units that it is stopped and restarted with (`PartOf=`, `systemd.unit(5)`).
@@ -125,7 +126,7 @@ macro_rules! common_setters {
         /// ```
         #[must_use]
         pub fn part_of<S: Into<String>>(self, units: impl IntoIterator<Item = S>) -> Self {
-            self.property(Property::new("PartOf", Value::strings(units)))
+            self.property(Property::known("PartOf", Value::strings(units)))
         }
 
         /// What to do where a unit of that name exists; [`OnExists::Fail`] where nothing is said. So it also
@@ -185,7 +186,7 @@ impl Scope {
             pids: Vec::new(),
             slice: None,
             spread: None,
-            properties: Vec::new(),
+            properties: Arc::default(),
             on_exists: OnExists::Fail,
             verify: true,
             require_limits: false,
@@ -270,7 +271,7 @@ impl Scope {
     /// ```
     #[must_use]
     pub fn delegate(self, on: bool) -> Scope {
-        self.property(Property::new("Delegate", on))
+        self.property(Property::known("Delegate", on))
     }
 
     /// Leaves its control group to its processes to divide, with these controllers (`Delegate=cpu memory`,
@@ -282,7 +283,7 @@ impl Scope {
     /// ```
     #[must_use]
     pub fn delegate_controllers<S: Into<String>>(self, controllers: impl IntoIterator<Item = S>) -> Scope {
-        self.property(Property::new("DelegateControllers", Value::strings(controllers)))
+        self.property(Property::known("DelegateControllers", Value::strings(controllers)))
     }
 
     /// When systemd forgets it: `inactive` (keeps a failed one) or `inactive-or-failed` (`CollectMode=`,
@@ -294,7 +295,7 @@ impl Scope {
     /// ```
     #[must_use]
     pub fn collect_mode(self, mode: impl Into<String>) -> Scope {
-        self.property(Property::new("CollectMode", mode.into()))
+        self.property(Property::known("CollectMode", mode.into()))
     }
 
     /// How long its processes have to end after SIGTERM, before SIGKILL (`TimeoutStopSec=`, which
@@ -307,7 +308,7 @@ impl Scope {
     /// ```
     #[must_use]
     pub fn timeout_stop(self, wait: Duration) -> Scope {
-        self.property(Property::new("TimeoutStopUSec", resource::micros(wait)))
+        self.property(Property::known("TimeoutStopUSec", resource::micros(wait)))
     }
 
     /// How its processes are ended: `control-group`, `mixed`, `process` or `none` (`KillMode=`, `systemd.kill(5)`).
@@ -319,11 +320,16 @@ impl Scope {
     /// ```
     #[must_use]
     pub fn kill_mode(self, mode: impl Into<String>) -> Scope {
-        self.property(Property::new("KillMode", mode.into()))
+        self.property(Property::known("KillMode", mode.into()))
     }
 
     common_setters!(r#"Scope::new("job.scope").pid(1)"#);
     resource_setters!(r#"Scope::new("job.scope").pid(1)"#);
+
+    /// Requests that were made of it share its properties.
+    fn properties_mut(&mut self) -> &mut Vec<Property> {
+        Arc::make_mut(&mut self.properties)
+    }
 
     /// Refuses what could never be created, with [`Error::InvalidInput`]: a bad name, no process, an impossible
     /// PID, a property of a wrong type or with a value out of its range. Does not block, sends nothing, and does not look whether the processes
@@ -431,6 +437,6 @@ mod tests {
             assert!(scope.check().unwrap_err().is_invalid_input(), "{scope:?}");
         }
         good().memory_max(1).memory_max(2).check().unwrap();
-        assert_eq!(good().memory_max(1).memory_max(2).properties, [Property::new("MemoryMax", 2u64)]);
+        assert_eq!(*good().memory_max(1).memory_max(2).properties, [Property::new("MemoryMax", 2u64)]);
     }
 }

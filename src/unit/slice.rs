@@ -1,5 +1,6 @@
 //! A slice to create: the inner node of the tree of control groups, on which limits hold for all below it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::list;
@@ -23,7 +24,7 @@ use crate::error::Result;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Slice {
     pub(crate) name: String,
-    pub(crate) properties: Vec<Property>,
+    pub(crate) properties: Arc<Vec<Property>>,
     pub(crate) on_exists: OnExists,
     pub(crate) verify: bool,
     pub(crate) require_limits: bool,
@@ -38,7 +39,7 @@ impl Slice {
     pub fn new(name: impl Into<String>) -> Slice {
         Slice {
             name: name.into(),
-            properties: Vec::new(),
+            properties: Arc::default(),
             on_exists: OnExists::Fail,
             verify: true,
             require_limits: false,
@@ -47,6 +48,11 @@ impl Slice {
 
     common_setters!(r#"Slice::new("jobs.slice")"#);
     resource_setters!(r#"Slice::new("jobs.slice")"#);
+
+    /// Requests that were made of it share its properties.
+    fn properties_mut(&mut self) -> &mut Vec<Property> {
+        Arc::make_mut(&mut self.properties)
+    }
 
     /// Refuses what could never be created, with [`Error::InvalidInput`]. Does not block and sends nothing.
     /// Every call that creates a slice does this first.

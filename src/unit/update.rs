@@ -49,6 +49,10 @@ impl Update {
 
     resource_setters!("Update::new()");
 
+    fn properties_mut(&mut self) -> &mut Vec<Property> {
+        &mut self.properties
+    }
+
     /// Takes everything out of a list of the unit's (`DeviceAllow`, `IOReadBandwidthMax`, …), before what this
     /// update puts into it, in one step: without it what is set of one device leaves the others as they are. A
     /// property that is no list is refused by [`check`](Update::check).

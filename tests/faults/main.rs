@@ -20,6 +20,7 @@ mod full;
 mod host;
 mod jobs;
 mod leavers;
+mod line;
 mod living;
 mod misbehaviour;
 mod placing;

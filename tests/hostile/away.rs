@@ -170,7 +170,7 @@ fn create_again(manager: &Manager, scope: &Scope, tally: &Tally) -> String {
     loop {
         match manager.create_scope(scope, LONG) {
             Ok(active) => return active.unit().to_string(),
-            Err(Error::UnitExists { asked, .. }) => return asked.unit.expect("a scope").into(),
+            Err(Error::UnitExists { asked, .. }) => return asked.unit.expect("a scope").as_ref().into(),
             Err(error) => tally.lose(&error),
         }
     }

@@ -1,29 +1,53 @@
 use super::*;
-use crate::cgroup::{CgroupLayout, Process, Sights};
+use crate::cgroup::{CgroupLayout, Process};
 use crate::error::Operation;
 use crate::systemd1::BusError;
 use crate::unit::Value;
 
 const RUN: &str = "0123456789abcdef0123456789abcdef";
 
-/// A creation for one process, up to the look at the kernel after its job.
-fn created() -> Create {
+impl NewUnit {
+    /// A scope without a process.
+    pub(in crate::driver) fn scope(name: &str) -> NewUnit {
+        NewUnit {
+            asked: Asked::new(Operation::CreateScope, Some(name)),
+            slice: None,
+            spread: None,
+            processes: Box::default(),
+            sights: Sights::default(),
+            seen: Instant::now(),
+            properties: Arc::default(),
+            on_exists: OnExists::Fail,
+            verify: true,
+            require_limits: false,
+        }
+    }
+}
+
+fn one_process() -> NewUnit {
+    NewUnit { processes: [Process { pid: 7, started: 1 }].into(), ..NewUnit::scope("x.scope") }
+}
+
+/// A creation whose call was sent.
+fn creating(unit: NewUnit) -> Create {
     let layout = CgroupLayout::parse("30 20 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw");
-    let inspection = Inspection {
-        place: Place::Exact("/x.scope".into()),
-        processes: vec![Process { pid: 7, started: 1 }],
-        limits: Vec::new(),
-        sights: Sights::default(),
-        invocation_link: None,
-        layout: layout.expect("a hierarchy is mounted").into(),
-        everywhere: false,
-    };
-    let asked = Asked::new(Operation::CreateScope, Some("x.scope"));
-    let unknown = PidfdsUnknown::default();
-    let mut create = Create::new(asked, "x.scope".into(), Vec::new(), inspection, unknown);
-    assert!(matches!(create.start(), Step::Call(Call::StartTransient { .. })));
+    let layout = layout.expect("a hierarchy is mounted").into();
+    let site = Site { root: "/".into(), links: None, layout, pidfds_unknown: PidfdsUnknown::default() };
+    let mut create = Create::new(unit.into(), site.into());
+    assert!(matches!(create.start(), Step::Create));
+    assert!(matches!(create.creation(), Some(Call::StartTransient { .. })));
+    create
+}
+
+/// The same up to the look at the kernel after its job.
+fn created_of(unit: NewUnit) -> Create {
+    let mut create = creating(unit);
     assert!(matches!(create.advance(Event::Job(JobId::new(1), JobResult::Done)), Step::Inspect(_)));
     create
+}
+
+fn created() -> Create {
+    created_of(one_process())
 }
 
 fn seen(present: &[u32], empty: bool) -> Event {
@@ -89,21 +113,22 @@ fn a_run_in_which_any_process_is_seen_is_never_stopped() {
 
 #[test]
 fn what_is_left_out_costs_no_attempt_and_is_no_limit_that_could_be_missing() {
-    let mut create = created();
-    create.properties = vec![Property::new("TasksMax", 1u64)];
-    create.properties.extend((0..9).map(|n| Property::new(format!("MemoryLater{n}"), 1u64).optional()));
-    create.inspection.limits = asked_limits(&create.properties);
-    create.state = State::Creating;
+    let later = (0..9).map(|n| Property::new(format!("MemoryLater{n}"), 1u64).optional());
+    let properties: Vec<Property> = [Property::new("TasksMax", 1u64)].into_iter().chain(later).collect();
+    let mut create = creating(NewUnit { properties: properties.into(), ..one_process() });
     for n in 0..9 {
         let message = format!("Cannot set property MemoryLater{n}, or unknown property.");
         let name = "org.freedesktop.DBus.Error.PropertyReadOnly".into();
         let step = create.advance(Event::Refused(BusError { name, message }));
-        assert!(
-            matches!(step, Step::Call(Call::StartTransient { properties, .. }) if properties.len() == 9 - n)
-        );
+        assert!(matches!(step, Step::Create));
+        let call = create.creation();
+        assert!(matches!(call, Some(Call::StartTransient { properties, .. }) if properties.len() == 9 - n));
     }
-    assert_eq!((create.attempts, create.inspection.limits.len()), (1, 1));
-    assert!(matches!(create.advance(Event::Job(JobId::new(1), JobResult::Done)), Step::Inspect(_)));
+    assert_eq!(create.attempts, 1);
+    match create.advance(Event::Job(JobId::new(1), JobResult::Done)) {
+        Step::Inspect(inspection) => assert_eq!(inspection.limits.len(), 1),
+        other => panic!("{other:?}"),
+    }
     match create.advance(seen(&[7], false)) {
         Step::Finish(Ok(Success::Created(created))) => assert_eq!(created.left_out.len(), 9),
         other => panic!("{other:?}"),
@@ -118,8 +143,7 @@ fn an_empty_groups_number_is_kept_only_if_it_was_the_same_before_and_after_the_r
         Event::Inspected(findings)
     };
     let kept = |before, after, present| {
-        let mut create = created();
-        create.inspection.processes.clear();
+        let mut create = created_of(NewUnit::scope("x.scope"));
         create.advance(numbered(before, present));
         create.advance(answered());
         match create.advance(numbered(after, present)) {

@@ -1,9 +1,10 @@
 //! The table of jobs: who waits for which, and how those ended whose call is not answered yet.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 
 use super::RequestId;
 use super::line::Lane;
+use super::table::Table;
 use crate::job::{JobId, JobResult};
 use crate::systemd1::JobRemoved;
 
@@ -16,6 +17,8 @@ struct Awaited {
     /// Which manager made it, counted by this router.
     epoch: u64,
     waiters: Vec<RequestId>,
+    /// Whether it was asked for over an earlier connection, so that its end is told only to who subscribes.
+    is_inherited: bool,
 }
 
 /// A job that ended while calls were under way, any of which may be answered with its path.
@@ -28,23 +31,21 @@ struct Early {
 
 #[derive(Debug, Default)]
 pub(super) struct Jobs {
-    awaited: HashMap<JobId, Awaited>,
+    awaited: Table<JobId, Awaited>,
     under_way: [usize; 3],
     early: VecDeque<Early>,
     /// The youngest call that a result was thrown away from.
     lost: u64,
     /// How often a manager was met: another one may count its jobs anew.
     epoch: u64,
-    /// Those asked for over an earlier connection, whose end is told only to who subscribes.
-    inherited: HashSet<JobId>,
 }
 
 impl Jobs {
     /// One job may have several waiters: systemd answers a second stop of a unit with the first one's job.
     pub(super) fn wait(&mut self, job: JobId, lane: Lane, id: RequestId) {
-        let awaited = self.awaited.entry(job).or_insert_with(|| {
+        let awaited = self.awaited.get_or_insert(job, || {
             self.under_way[lane as usize] += 1;
-            Awaited { lane, epoch: self.epoch, waiters: Vec::new() }
+            Awaited { lane, epoch: self.epoch, waiters: Vec::new(), is_inherited: false }
         });
         awaited.waiters.push(id);
     }
@@ -61,7 +62,6 @@ impl Jobs {
     pub(super) fn take(&mut self, job: JobId) -> Vec<RequestId> {
         let Some(awaited) = self.awaited.remove(&job) else { return Vec::new() };
         self.under_way[awaited.lane as usize] -= 1;
-        self.inherited.remove(&job);
         awaited.waiters
     }
 
@@ -92,9 +92,7 @@ impl Jobs {
     }
 
     pub(super) fn ids(&self) -> Vec<JobId> {
-        let mut ids: Vec<JobId> = self.awaited.keys().copied().collect();
-        ids.sort_unstable();
-        ids
+        self.awaited.keys().copied().collect()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -102,11 +100,11 @@ impl Jobs {
     }
 
     pub(super) fn inherit_all(&mut self) {
-        self.inherited = self.awaited.keys().copied().collect();
+        self.awaited.iter_mut().for_each(|(_, awaited)| awaited.is_inherited = true);
     }
 
     pub(super) fn has_inherited(&self) -> bool {
-        !self.inherited.is_empty()
+        self.awaited.values().any(|awaited| awaited.is_inherited)
     }
 
     /// Keeps a result for the calls up to number `sent`, which are not answered yet. In a flood the oldest result

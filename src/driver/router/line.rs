@@ -1,8 +1,7 @@
 //! Who goes next: the requests that wait for room, in a lane for each kind of room there is.
 
-use std::collections::BTreeMap;
-
 use super::RequestId;
+use super::table::Table;
 use crate::systemd1::Call;
 
 /// What a call leaves under way. A lane whose room is taken up holds up no other.
@@ -39,12 +38,9 @@ impl Lane {
     }
 }
 
-/// A turn in the line: those that are half way go before those that have not begun.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Turn {
-    new: bool,
-    number: u64,
-}
+/// A turn in the line. Those that are half way go before those that have not begun, whose numbers are from here on.
+type Turn = u64;
+const NEW: Turn = 1 << 63;
 
 /// Where a request stands.
 #[derive(Clone, Copy, Debug)]
@@ -55,14 +51,14 @@ pub(super) struct Place {
 
 #[derive(Debug, Default)]
 pub(super) struct Line {
-    lanes: [BTreeMap<Turn, RequestId>; 3],
+    lanes: [Table<Turn, RequestId>; 3],
     joined: u64,
 }
 
 impl Line {
     pub(super) fn join(&mut self, id: RequestId, lane: Lane, half_way: bool) -> Place {
         self.joined += 1;
-        let turn = Turn { new: !half_way, number: self.joined };
+        let turn = if half_way { self.joined } else { NEW + self.joined };
         self.lanes[lane as usize].insert(turn, id);
         Place { lane, turn }
     }
@@ -73,19 +69,19 @@ impl Line {
 
     /// Takes out the request whose turn it is among the lanes that have room.
     pub(super) fn next(&mut self, has_room: impl Fn(Lane) -> bool) -> Option<RequestId> {
-        let first = |lane: &Lane| self.lanes[*lane as usize].first_key_value().map(|(turn, _)| *turn);
+        let first = |lane: &Lane| self.lanes[*lane as usize].first().copied();
         let open = Lane::ALL.into_iter().filter(|lane| has_room(*lane));
         let lane = open.filter(|lane| first(lane).is_some()).min_by_key(first)?;
-        self.lanes[lane as usize].pop_first().map(|(_, id)| id)
+        self.lanes[lane as usize].pop_first()
     }
 
     /// All who wait, in their order within each lane.
     pub(super) fn ids(&self) -> Vec<RequestId> {
-        self.lanes.iter().flat_map(BTreeMap::values).copied().collect()
+        self.lanes.iter().flat_map(Table::values).copied().collect()
     }
 
     pub(super) fn len(&self) -> usize {
-        self.lanes.iter().map(BTreeMap::len).sum()
+        self.lanes.iter().map(Table::len).sum()
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{InFlight, Output, Purpose, ReplyTo, RequestId, Router, SETTLE, relook};
+use super::{Asking, InFlight, Output, Purpose, ReplyTo, RequestId, Router, SETTLE, relook};
 use crate::error::{Error, Stage};
 use crate::job::JobId;
 use crate::systemd1::{self, BUS, BusError, Call, Reply};
@@ -278,11 +278,8 @@ impl<R: ReplyTo> Router<R> {
         self.outputs.retain(|output| !matches!(output, Output::Send { .. } | Output::HangUp));
         self.jobs.forget_early(None);
         self.jobs.inherit_all();
-        let mut lost: Vec<(u32, Purpose)> =
-            self.in_flight.drain().map(|(serial, call)| (serial, call.purpose)).collect();
-        lost.sort_unstable_by_key(|(serial, _)| *serial);
-        for (_, purpose) in lost {
-            if let Purpose::Request(id, _) = purpose {
+        for (_, call) in self.in_flight.take() {
+            if let Purpose::Request(id, _) = call.purpose {
                 self.ask_again_or_lose(now, id);
             }
         }
@@ -299,7 +296,7 @@ impl<R: ReplyTo> Router<R> {
     /// The call went out, and its answer will not come.
     pub(super) fn ask_again_or_lose(&mut self, now: Instant, id: RequestId) {
         let Some(entry) = self.requests.get(&id) else { return };
-        if entry.reply.is_some() && entry.call.as_ref().is_some_and(Call::may_be_repeated) {
+        if entry.reply.is_some() && entry.asking.as_ref().is_some_and(Asking::may_be_repeated) {
             self.line_up(id, None);
         } else {
             self.lose(now, id);
@@ -441,8 +438,8 @@ impl<R: ReplyTo> Router<R> {
                 self.push_call(now, relook::job_state(job), look);
             }
             Purpose::LookAtUnit(job, id) if self.jobs.waiters(job).contains(&id) => {
-                let call = self.requests.get(&id).and_then(|entry| entry.call.as_ref());
-                match call.and_then(relook::unit_state) {
+                let entry = self.requests.get(&id);
+                match entry.and_then(|entry| relook::unit_state(entry.asking.as_ref()?, entry.unit()?)) {
                     Some(call) => self.push_call(now, call, look),
                     None => {
                         self.jobs.leave(job, id);

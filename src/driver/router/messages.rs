@@ -1,6 +1,5 @@
 //! What comes over the connection: answers, the ends of jobs, and what only pretends to be either.
 
-use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::{Entry, InFlight, Lane, Link, Purpose, ReplyTo, RequestId, Router, relook};
@@ -122,8 +121,7 @@ impl<R: ReplyTo> Router<R> {
     }
 
     fn carries_descriptors(&self, id: RequestId) -> bool {
-        let call = self.requests.get(&id).and_then(|entry| entry.call.as_ref());
-        matches!(call, Some(systemd1::Call::StartTransient { members, .. }) if members.by_pidfd)
+        self.requests.get(&id).is_some_and(|entry| entry.plan.carries_descriptors())
     }
 
     /// Where the manager is away again, all jobs are looked at when it comes.
@@ -164,8 +162,8 @@ impl<R: ReplyTo> Router<R> {
         let Some(entry) = self.requests.get_mut(&id) else { return };
         entry.job = Some(job);
         entry.half_way = true;
-        entry.times.accepted += now.saturating_duration_since(entry.marked);
-        entry.marked = now;
+        let (times, since) = entry.mark(now);
+        times.accepted += since;
         let late = entry.reply.is_none();
         let early = self.jobs.recall(job, entry.created_unit());
         self.reach(id, Stage::Job);
@@ -211,8 +209,8 @@ impl<R: ReplyTo> Router<R> {
 
     fn on_job_over(&mut self, now: Instant, id: RequestId, job: JobId, result: JobResult) {
         let Some(entry) = self.requests.get_mut(&id) else { return };
-        entry.times.done += now.saturating_duration_since(entry.marked);
-        entry.marked = now;
+        let (times, since) = entry.mark(now);
+        times.done += since;
         if entry.reply.is_some() || entry.settling {
             return self.advance(now, id, Event::Job(job, result));
         }
@@ -228,12 +226,15 @@ impl<R: ReplyTo> Router<R> {
     /// A job that is still there will be heard of; one that is not has ended unheard, so its unit is asked. Under one
     /// number two managers' jobs may be waited for.
     fn on_job_seen(&mut self, job: JobId, seen: &Result<Vec<Value>, BusError>) {
-        let is_its_own = |entry: &Entry<R>| match (seen, &entry.call, entry.unit()) {
-            (Ok(read), Some(call), Some(unit)) => relook::is_job_of(call, unit, read),
+        let is_its_own = |entry: &Entry<R>| match (seen, &entry.asking, entry.unit()) {
+            (Ok(read), Some(asking), Some(unit)) => relook::is_job_of(asking, unit, read),
             _ => false,
         };
-        let (own, over): (Vec<RequestId>, Vec<RequestId>) =
-            self.jobs.waiters(job).iter().partition(|id| self.requests.get(id).is_some_and(is_its_own));
+        let (own, over): (Vec<RequestId>, Vec<RequestId>) = self
+            .jobs
+            .waiters(job)
+            .iter()
+            .partition(|id| self.requests.get(id).is_some_and(|entry| is_its_own(entry)));
         if over.is_empty() {
             self.jobs.is_its_own(job);
         }
@@ -242,11 +243,10 @@ impl<R: ReplyTo> Router<R> {
                 self.cancel_if_ours(id, job, true);
             }
         }
-        let mut units = BTreeSet::new();
-        for id in over {
-            let unit = self.requests.get(&id).and_then(Entry::unit).map(String::from);
-            if units.insert(unit) {
-                self.to_look.push_back(Purpose::LookAtUnit(job, id));
+        let unit_of = |id: &RequestId| self.requests.get(id).and_then(|entry| entry.unit());
+        for (at, id) in over.iter().enumerate() {
+            if !over[..at].iter().any(|other| unit_of(other) == unit_of(id)) {
+                self.to_look.push_back(Purpose::LookAtUnit(job, *id));
             }
         }
     }
@@ -259,7 +259,7 @@ impl<R: ReplyTo> Router<R> {
         asker: RequestId,
         state: &Result<Vec<Value>, BusError>,
     ) {
-        let unit = self.requests.get(&asker).and_then(Entry::unit).map(String::from);
+        let unit = self.requests.get(&asker).and_then(|entry| entry.unit()).map(String::from);
         if unit.is_none() && !self.jobs.waiters(job).is_empty() {
             self.look_later(job);
         }
@@ -267,7 +267,7 @@ impl<R: ReplyTo> Router<R> {
             let Some(entry) = self.requests.get(&id).filter(|entry| entry.unit() == unit.as_deref()) else {
                 continue;
             };
-            let result = entry.call.as_ref().and_then(|call| relook::conclusion(call, state));
+            let result = entry.asking.as_ref().and_then(|asking| relook::conclusion(asking, state));
             self.jobs.leave(job, id);
             match result {
                 Some(result) => self.on_job_over(now, id, job, result),

@@ -6,7 +6,8 @@
 //!
 //! This file has the callers' side; `link` has the connection's life, `messages` what comes over it, `line` who
 //! goes next, `jobs` who waits for which job, `watches` who is told of which unit, `references` which units are held for
-//! that, `relook` what is asked where an end was not heard, and `rest` what is not kept up while nothing is asked.
+//! that, `relook` what is asked where an end was not heard, `rest` what is not kept up while nothing is asked, and
+//! `table` what all of them keep their entries in.
 
 mod jobs;
 mod line;
@@ -15,9 +16,10 @@ mod messages;
 mod references;
 mod relook;
 mod rest;
+mod table;
 mod watches;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::plan::{Event, Plan, Step, Success};
@@ -25,12 +27,13 @@ use super::stats::Stats;
 use crate::cgroup::{Findings, Inspection};
 use crate::error::{Error, Stage};
 use crate::job::{JobId, StageTimes};
-use crate::systemd1::Call;
+use crate::systemd1::{Call, Verb};
 use jobs::Jobs;
 use line::{Lane, Line, Place};
 pub(crate) use link::Refusal;
 use link::{Absence, Greeting, Link, Nudge};
 use rest::Rest;
+use table::Table;
 pub use watches::UnitEvent;
 use watches::Watches;
 pub(crate) use watches::{WatchId, Watcher};
@@ -74,9 +77,39 @@ pub(crate) enum Output<R> {
     LetGo,
 }
 
+/// The call that a request makes next, or has made last.
+#[derive(Debug)]
+enum Asking {
+    /// The plan's creation. It is not kept here, for it may be large, and thousands may wait in line.
+    Creation,
+    Call(Box<Call>),
+}
+
+impl Asking {
+    fn lane(&self) -> Lane {
+        match self {
+            Asking::Creation => Lane::Creation,
+            Asking::Call(call) => Lane::of(call),
+        }
+    }
+
+    /// What is to be done to a unit that is there.
+    fn verb(&self) -> Option<Verb> {
+        let Asking::Call(call) = self else { return None };
+        match **call {
+            Call::UnitJob { verb, .. } | Call::RunJob { verb, .. } => Some(verb),
+            _ => None,
+        }
+    }
+
+    fn may_be_repeated(&self) -> bool {
+        matches!(self, Asking::Call(call) if call.may_be_repeated())
+    }
+}
+
 #[derive(Debug)]
 struct Entry<R> {
-    plan: Plan,
+    plan: Box<dyn Plan>,
     /// `None` once the answer was given: the entry is then only being settled.
     reply: Option<R>,
     /// Whether a late creation's unit is being looked at, for it may have to be cleared away.
@@ -86,12 +119,17 @@ struct Entry<R> {
     stage: Stage,
     place: Option<Place>,
     job: Option<JobId>,
-    /// The call to make next, or the one that was made last.
-    call: Option<Call>,
+    asking: Option<Asking>,
     deadline: Instant,
     submitted: Instant,
+    /// `None` until something was sent.
+    times: Option<Box<Times>>,
+}
+
+#[derive(Debug)]
+struct Times {
+    stages: StageTimes,
     marked: Instant,
-    times: StageTimes,
 }
 
 impl<R> Entry<R> {
@@ -103,10 +141,22 @@ impl<R> Entry<R> {
     /// The unit by whose name the end of its job is told. Only a created unit's is sure to be the name that was
     /// asked for: that of any other may be an alias.
     fn created_unit(&self) -> Option<&str> {
-        match &self.call {
-            Some(Call::StartTransient { unit, .. }) => Some(unit),
-            _ => None,
+        self.unit().filter(|_| matches!(self.asking, Some(Asking::Creation)))
+    }
+
+    /// The call to send now.
+    fn next_call(&mut self) -> Option<Call> {
+        match self.asking.as_ref()? {
+            Asking::Creation => self.plan.creation(),
+            Asking::Call(call) => Some((**call).clone()),
         }
+    }
+
+    /// The times of its stages, and what has passed since it was marked last, which is another's from now on.
+    fn mark(&mut self, now: Instant) -> (&mut StageTimes, Duration) {
+        let first = || Box::new(Times { stages: StageTimes::default(), marked: self.submitted });
+        let Times { stages, marked } = &mut **self.times.get_or_insert_with(first);
+        (stages, now.saturating_duration_since(std::mem::replace(marked, now)))
     }
 }
 
@@ -158,12 +208,12 @@ pub(crate) struct Router<R> {
     /// Good answers since the window was last changed.
     answered: usize,
     line: Line,
-    requests: HashMap<RequestId, Entry<R>>,
-    in_flight: HashMap<u32, InFlight>,
+    requests: Table<RequestId, Box<Entry<R>>>,
+    in_flight: Table<u32, InFlight>,
     jobs: Jobs,
     /// The looks that are due.
     to_look: VecDeque<Purpose>,
-    timers: BTreeSet<(Instant, RequestId)>,
+    timers: Table<(Instant, RequestId), ()>,
     next_serial: u32,
     calls_sent: u64,
     outputs: VecDeque<Output<R>>,
@@ -190,11 +240,11 @@ impl<R: ReplyTo> Router<R> {
             most_in_flight: window.max(1),
             answered: 0,
             line: Line::default(),
-            requests: HashMap::new(),
-            in_flight: HashMap::new(),
+            requests: Table::default(),
+            in_flight: Table::default(),
             jobs: Jobs::default(),
             to_look: VecDeque::new(),
-            timers: BTreeSet::new(),
+            timers: Table::default(),
             next_serial: 1,
             calls_sent: 0,
             outputs: VecDeque::new(),
@@ -226,7 +276,14 @@ impl<R: ReplyTo> Router<R> {
     }
 
     /// Takes a request on. Its answer is given exactly once, by its deadline.
-    pub(crate) fn submit(&mut self, now: Instant, id: RequestId, plan: Plan, deadline: Instant, reply: R) {
+    pub(crate) fn submit(
+        &mut self,
+        now: Instant,
+        id: RequestId,
+        plan: Box<dyn Plan>,
+        deadline: Instant,
+        reply: R,
+    ) {
         let entry = Entry {
             plan,
             reply: Some(reply),
@@ -235,14 +292,13 @@ impl<R: ReplyTo> Router<R> {
             stage: self.waiting_stage(false),
             place: None,
             job: None,
-            call: None,
+            asking: None,
             deadline,
             submitted: now,
-            marked: now,
-            times: StageTimes::default(),
+            times: None,
         };
-        self.requests.insert(id, entry);
-        self.timers.insert((deadline, id));
+        self.requests.insert(id, Box::new(entry));
+        self.timers.insert((deadline, id), ());
         if deadline <= now {
             return self.expire(now, id);
         }
@@ -320,7 +376,7 @@ impl<R: ReplyTo> Router<R> {
         if let Some(entry) = self.requests.get_mut(&id) {
             self.timers.remove(&(entry.deadline, id));
             entry.deadline = until;
-            self.timers.insert((until, id));
+            self.timers.insert((until, id), ());
         }
     }
 
@@ -345,17 +401,15 @@ impl<R: ReplyTo> Router<R> {
         if entry.reply.is_none() && !entry.settling {
             return self.forget(id);
         }
-        let since = now.saturating_duration_since(entry.marked);
+        if let Event::Answer(_) = event {
+            entry.half_way |= entry.asking.as_ref().is_some_and(|asking| !asking.may_be_repeated());
+        }
+        let (times, since) = entry.mark(now);
         match event {
-            Event::Inspected(_) => entry.times.verified += since,
-            Event::Answer(_) => {
-                entry.times.accepted += since;
-                entry.half_way |= entry.call.as_ref().is_some_and(|call| !call.may_be_repeated());
-            }
-            Event::Refused(_) => entry.times.accepted += since,
+            Event::Inspected(_) => times.verified += since,
+            Event::Answer(_) | Event::Refused(_) => times.accepted += since,
             Event::Job(..) | Event::Changed(_) => {}
         }
-        entry.marked = now;
         let step = entry.plan.advance(event);
         self.take_step(now, id, step);
     }
@@ -363,7 +417,8 @@ impl<R: ReplyTo> Router<R> {
     fn take_step(&mut self, now: Instant, id: RequestId, mut step: Step) {
         self.listen_for(id, &mut step);
         match step {
-            Step::Call(call) => self.line_up(id, Some(call)),
+            Step::Call(call) => self.line_up(id, Some(Asking::Call(Box::new(call)))),
+            Step::Create => self.line_up(id, Some(Asking::Creation)),
             Step::Follow => self.reach(id, Stage::Wait),
             Step::Inspect(inspection) => {
                 self.reach(id, Stage::Verify);
@@ -377,17 +432,17 @@ impl<R: ReplyTo> Router<R> {
     }
 
     /// Lets a request wait for room for its next call, or for its last one again where none is given.
-    fn line_up(&mut self, id: RequestId, next: Option<Call>) {
+    fn line_up(&mut self, id: RequestId, next: Option<Asking>) {
         let Some(entry) = self.requests.get_mut(&id) else { return };
-        let has_begun = entry.call.is_some();
+        let has_begun = entry.asking.is_some();
         if let Some(next) = next {
-            if next.makes_job() {
+            if next.lane() != Lane::Answer {
                 entry.job = None;
             }
-            entry.call = Some(next);
+            entry.asking = Some(next);
         }
-        let Some(call) = &entry.call else { return };
-        entry.place = Some(self.line.join(id, Lane::of(call), has_begun));
+        let Some(asking) = &entry.asking else { return };
+        entry.place = Some(self.line.join(id, asking.lane(), has_begun));
         let half_way = entry.half_way;
         self.reach(id, self.waiting_stage(half_way));
     }
@@ -420,12 +475,12 @@ impl<R: ReplyTo> Router<R> {
             // Its caller may have told itself already that nothing was sent.
             return self.expire(now, id);
         }
-        entry.times.queued += now.saturating_duration_since(entry.marked);
-        entry.marked = now;
-        let Some(call) = entry.call.clone() else { return };
+        let (times, since) = entry.mark(now);
+        times.queued += since;
         if self.shares_a_reference(now, id) {
             return;
         }
+        let Some(call) = self.requests.get_mut(&id).and_then(|entry| entry.next_call()) else { return };
         let purpose = Purpose::Request(id, Lane::of(&call));
         self.push_call(now, call, purpose);
         self.reach(id, Stage::Call);
@@ -464,7 +519,7 @@ impl<R: ReplyTo> Router<R> {
         let Some(entry) = self.requests.get_mut(&id) else { return };
         let Some(reply) = entry.reply.take() else { return };
         self.stats.count(&result, now.saturating_duration_since(entry.submitted));
-        let times = entry.times;
+        let times = entry.times.as_ref().map(|times| times.stages).unwrap_or_default();
         self.outputs.push_back(Output::Deliver(reply, Answer { result, times }));
     }
 
@@ -474,12 +529,12 @@ impl<R: ReplyTo> Router<R> {
     }
 
     fn forget(&mut self, id: RequestId) {
-        let Some(entry) = self.requests.remove(&id) else { return };
+        let Some(mut entry) = self.requests.remove(&id) else { return };
         self.timers.remove(&(entry.deadline, id));
         if let Some(place) = entry.place {
             self.line.leave(place);
         }
-        if let Plan::Wait(wait) = &entry.plan {
+        if let Some(wait) = entry.plan.as_wait() {
             self.part(id, wait);
         }
         if let Some(job) = entry.job {

@@ -4,10 +4,9 @@
 //! and answers nobody (seen). So the first request to have its turn asks, those that come while it does wait for its
 //! answer, and the last to leave gives the reference back.
 
-use std::collections::{BTreeSet, HashMap};
 use std::mem;
 
-use super::RequestId;
+use super::{RequestId, Table};
 
 #[derive(Debug, PartialEq, Eq)]
 enum State {
@@ -22,7 +21,7 @@ enum State {
 #[derive(Debug)]
 struct Reference {
     state: State,
-    holders: BTreeSet<RequestId>,
+    holders: Table<RequestId, ()>,
     waiting: Vec<RequestId>,
 }
 
@@ -48,7 +47,7 @@ pub(super) struct Left {
 /// By the paths of the units' own objects: a unit may begin another run while it is held.
 #[derive(Debug, Default)]
 pub(super) struct References {
-    units: HashMap<String, Reference>,
+    units: Table<String, Reference>,
     /// Those that were given back, each with the number of the last call before. That the manager has read of it is
     /// known once a later call is answered; what it has not read when it reexecutes is lost on it.
     unread: Vec<(u64, String)>,
@@ -57,12 +56,12 @@ pub(super) struct References {
 impl References {
     pub(super) fn turn(&mut self, unit: &str, id: RequestId) -> Turn {
         let Some(reference) = self.units.get_mut(unit) else {
-            let (holders, waiting) = (BTreeSet::new(), Vec::new());
+            let (holders, waiting) = (Table::default(), Vec::new());
             self.units.insert(unit.into(), Reference { state: State::Asked(id), holders, waiting });
             return Turn::Ask;
         };
         if reference.state == State::Held {
-            reference.holders.insert(id);
+            reference.holders.insert(id, ());
             return Turn::Share;
         }
         reference.waiting.push(id);
@@ -72,7 +71,7 @@ impl References {
     /// The reference was granted to who asked; says who else has it with that.
     pub(super) fn granted(&mut self, unit: &str, asker: RequestId) -> Vec<RequestId> {
         let Some(reference) = self.asked(unit, asker) else { return Vec::new() };
-        reference.holders.insert(asker);
+        reference.holders.insert(asker, ());
         reference.become_held()
     }
 
@@ -88,22 +87,21 @@ impl References {
 
     /// The manager may be another.
     pub(super) fn doubt(&mut self) {
-        for reference in self.units.values_mut().filter(|reference| reference.state == State::Held) {
-            reference.state = State::Doubtful;
-        }
+        let held = self.units.iter_mut().filter(|(_, reference)| reference.state == State::Held);
+        held.for_each(|(_, reference)| reference.state = State::Doubtful);
     }
 
     /// The manager knows a run that was there before it went away; says who has the reference with that.
     pub(super) fn confirmed(&mut self, unit: &str, holder: RequestId) -> Vec<RequestId> {
         let doubtful = self.units.get_mut(unit).filter(|reference| reference.state == State::Doubtful);
-        let of_holder = doubtful.filter(|reference| reference.holders.contains(&holder));
+        let of_holder = doubtful.filter(|reference| reference.holders.contains_key(&holder));
         of_holder.map(Reference::become_held).unwrap_or_default()
     }
 
     pub(super) fn leave(&mut self, unit: &str, id: RequestId) -> Left {
         let Some(reference) = self.units.get_mut(unit) else { return Left::default() };
         reference.waiting.retain(|waiting| *waiting != id);
-        let had = reference.holders.remove(&id) || reference.state == State::Asked(id);
+        let had = reference.holders.remove(&id).is_some() || reference.state == State::Asked(id);
         if !had || !reference.holders.is_empty() {
             return Left::default();
         }
@@ -143,7 +141,7 @@ impl References {
         let reference = self.units.values().find(|reference| reference.waiting.contains(&id))?;
         Some(match reference.state {
             State::Asked(asker) => vec![asker],
-            State::Held | State::Doubtful => reference.holders.iter().copied().collect(),
+            State::Held | State::Doubtful => reference.holders.keys().copied().collect(),
         })
     }
 }
@@ -152,7 +150,9 @@ impl Reference {
     fn become_held(&mut self) -> Vec<RequestId> {
         self.state = State::Held;
         let waiting = mem::take(&mut self.waiting);
-        self.holders.extend(&waiting);
+        for id in &waiting {
+            self.holders.insert(*id, ());
+        }
         waiting
     }
 }

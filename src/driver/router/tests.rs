@@ -442,7 +442,7 @@ fn a_connection_that_nobody_has_asked_for_yet_serves_who_does_and_fails_nobody()
         let ask = |router: &mut Router<world::Caller>| {
             let asked = crate::error::Asked::new(crate::error::Operation::Get, None);
             let call = Call::GetAll { path: "/".into(), interface: String::new() };
-            let plan = Plan::Single { asked, call };
+            let plan = Box::new(crate::driver::Single { asked, call });
             router.submit(now, RequestId(1), plan, now + Duration::from_secs(5), world::Caller(1));
         };
         let end = |router: &mut Router<world::Caller>| match well {
@@ -475,7 +475,7 @@ fn a_direct_peer_that_lets_a_call_lie_is_nudged_until_it_answers() {
     router.connected(now, true);
     let (asked, path) = (crate::error::Asked::new(crate::error::Operation::Get, None), "/".to_string());
     let call = Call::GetAll { path, interface: String::new() };
-    let plan = Plan::Single { asked, call };
+    let plan = Box::new(crate::driver::Single { asked, call });
     let deadline = now + Duration::from_secs(5);
     router.submit(now, RequestId(1), plan, deadline, world::Caller(1));
     let sent = |router: &mut Router<world::Caller>| {
@@ -496,4 +496,66 @@ fn a_direct_peer_that_lets_a_call_lie_is_nudged_until_it_answers() {
         crate::systemd1::Incoming::Reply(crate::systemd1::Reply { serial: 1, sender: None, result }),
     );
     assert_eq!(router.deadline(), Some(now + REST_AFTER), "it has answered");
+}
+
+/// A creation of one process that is not this one, which is named by its pidfd where the manager takes that.
+fn creation(unit: &str, site: &std::sync::Arc<crate::driver::Site>) -> Box<dyn Plan> {
+    let process = crate::cgroup::Process { pid: std::process::id() + 1, started: 1 };
+    let new = crate::driver::NewUnit { processes: [process].into(), ..crate::driver::NewUnit::scope(unit) };
+    Box::new(crate::driver::Create::new(new.into(), site.clone()))
+}
+
+/// All of the first half are handed over before the first answer, which says that pidfds are unknown here; the second
+/// half after it.
+#[test]
+fn creations_are_carried_out_in_the_order_in_which_they_were_asked_for() {
+    use crate::systemd1::{BusError, Incoming, JobRemoved, Reply};
+    let (half, now) = (3 * Lane::Creation.most() as u64 + 7, Instant::now());
+    let mut router: Router<world::Caller> = Router::new("test:", 96);
+    let site = world::site();
+    router.connected(now, false);
+    let greeting: Vec<u32> = std::iter::from_fn(|| router.output())
+        .filter_map(|output| match output {
+            Output::Send { serial, wants_reply: true, .. } => Some(serial),
+            _ => None,
+        })
+        .collect();
+    let sender = |name: &str| Some(name.to_string());
+    for serial in greeting {
+        let result = Ok(vec![crate::unit::Value::from(":1.0")]);
+        let sender = sender(crate::systemd1::BUS);
+        router.incoming(now, Incoming::Reply(Reply { serial, sender, result }));
+    }
+    let submit = |router: &mut Router<world::Caller>, number: u64| {
+        let plan = creation(&format!("n{number}.scope"), &site);
+        router.submit(now, RequestId(number), plan, now + SETTLE, world::Caller(number));
+    };
+    (1..=half).for_each(|number| submit(&mut router, number));
+    let mut carried_out = Vec::new();
+    let mut handed_over = half;
+    while let Some(output) = router.output() {
+        let Output::Send { serial, call: Call::StartTransient { unit, members, .. }, .. } = output else {
+            continue;
+        };
+        let refusal = || BusError::no_pidfds("for the test".into());
+        let job = carried_out.len() as u32 + 1;
+        let path = crate::unit::Value::Path(JobId::new(job).object_path());
+        let result = if members.by_pidfd { Err(refusal()) } else { Ok(vec![path]) };
+        let is_made = result.is_ok();
+        router.incoming(now, Incoming::Reply(Reply { serial, sender: sender(":1.0"), result }));
+        if handed_over == half {
+            (half + 1..=2 * half).for_each(|number| submit(&mut router, number));
+            handed_over = 2 * half;
+        }
+        if is_made {
+            carried_out.push(unit.clone());
+            let (job, result) = (JobId::new(job), crate::job::JobResult::Done);
+            router.incoming(
+                now,
+                Incoming::JobRemoved(JobRemoved { sender: sender(":1.0"), job, unit, result }),
+            );
+        }
+    }
+    let asked: Vec<String> = (1..=2 * half).map(|number| format!("n{number}.scope")).collect();
+    assert_eq!(carried_out, asked);
 }

@@ -1,12 +1,11 @@
 //! Who is told of units: requests that wait for the end of a run, and watchers of names.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::time::Instant;
 
 use super::references::{References, Turn};
-use super::{Link, ReplyTo, RequestId, Router};
-use crate::driver::plan::{Event, Plan, Step};
+use super::{Link, ReplyTo, RequestId, Router, Table};
+use crate::driver::plan::{Event, Step};
 use crate::driver::wait::Wait;
 use crate::error::Stage;
 use crate::systemd1::{self, BusError, Call, UnitChange, UnitNews};
@@ -55,16 +54,16 @@ pub(crate) trait Watcher: Send {
 
 #[derive(Default)]
 pub(super) struct Watches {
-    watchers: BTreeMap<WatchId, Box<dyn Watcher>>,
+    watchers: Table<WatchId, Box<dyn Watcher>>,
     /// The states that were told of last, so that what changed is told once.
-    told: HashMap<String, (String, String)>,
+    told: Table<String, (String, String)>,
     /// The requests that follow the unit whose object is at a path.
-    followers: HashMap<String, Vec<RequestId>>,
+    followers: Table<String, Vec<RequestId>>,
     pub(super) references: References,
     /// Those among the followers that hear of it only while this connection listens to all units.
-    unreferenced: BTreeSet<RequestId>,
+    unreferenced: Table<RequestId, ()>,
     /// The units' objects that this connection listens to by a rule of their own.
-    rules: HashSet<String>,
+    rules: Table<String, ()>,
     /// Whether this connection listens to all units.
     listening: bool,
 }
@@ -78,7 +77,7 @@ impl fmt::Debug for Watches {
 impl Watches {
     /// From now on the request is told of the unit, wherever it is in its steps.
     fn follow(&mut self, path: &str, id: RequestId) {
-        let followers = self.followers.entry(path.into()).or_default();
+        let followers = self.followers.get_or_insert(path.into(), Vec::new);
         if !followers.contains(&id) {
             followers.push(id);
         }
@@ -122,12 +121,12 @@ impl Watches {
 
     /// A watcher that has gone without a word is forgotten.
     fn tell(&mut self, unit: &str, event: &UnitEvent) {
-        self.watchers.retain(|_, watcher| !watcher.wants(unit) || watcher.tell(event.clone()));
+        self.watchers.retain(|(_, watcher)| !watcher.wants(unit) || watcher.tell(event.clone()));
     }
 
     fn interrupted(&mut self) {
         self.told.clear();
-        self.watchers.retain(|_, watcher| watcher.tell(UnitEvent::Interrupted));
+        self.watchers.retain(|(_, watcher)| watcher.tell(UnitEvent::Interrupted));
     }
 
     fn loaded(&mut self, unit: String) {
@@ -196,10 +195,8 @@ impl<R: ReplyTo> Router<R> {
         self.watches.rules.clear();
         self.watches.references.clear();
         self.owed.clear();
-        let mut waits: Vec<RequestId> =
-            self.requests.iter().filter(|(_, entry)| entry.plan.is_wait()).map(|(id, _)| *id).collect();
-        waits.sort_unstable();
-        for id in waits {
+        let waits = self.requests.iter_mut().filter_map(|(id, entry)| entry.plan.as_wait().map(|_| *id));
+        for id in waits.collect::<Vec<RequestId>>() {
             self.begin_again(now, id);
         }
     }
@@ -245,7 +242,7 @@ impl<R: ReplyTo> Router<R> {
             *step = wait.subscribe();
         }
         if wait.wants_subscription() {
-            self.watches.unreferenced.insert(id);
+            self.watches.unreferenced.insert(id, ());
             self.listen_as_needed();
         }
         self.watches.follow(&path, id);
@@ -254,8 +251,7 @@ impl<R: ReplyTo> Router<R> {
 
     /// The rules that a new connection lacks.
     pub(super) fn keep_rules(&mut self) {
-        let mut paths: Vec<String> = self.watches.followers.keys().cloned().collect();
-        paths.sort_unstable();
+        let paths: Vec<String> = self.watches.followers.keys().cloned().collect();
         paths.iter().for_each(|path| self.keep_rule(path));
     }
 
@@ -266,9 +262,9 @@ impl<R: ReplyTo> Router<R> {
         }
         let wanted = self.watches.followers.contains_key(path);
         let rule = || systemd1::unit_rule(path).into();
-        if wanted && self.watches.rules.insert(path.into()) {
+        if wanted && self.watches.rules.insert(path.into(), ()).is_none() {
             self.push_send(Call::AddMatch(rule()), false);
-        } else if !wanted && self.watches.rules.remove(path) {
+        } else if !wanted && self.watches.rules.remove(path).is_some() {
             self.push_send(Call::RemoveMatch(rule()), false);
         }
     }
@@ -310,12 +306,12 @@ impl<R: ReplyTo> Router<R> {
             // It may have been granted all the same, and is about to be asked for again.
             self.give_back(unit);
         }
-        let holds_for = |id| match self.requests.get(id).map(|entry| &entry.plan) {
-            Some(Plan::Wait(wait)) => !from_bus && wait.run() == run,
-            _ => false,
+        let mut holds_for = |id| {
+            let wait = self.requests.get_mut(&id).and_then(|entry| entry.plan.as_wait());
+            !from_bus && wait.is_some_and(|wait| wait.run() == run)
         };
-        let event = |id| holds_for(id).then(|| Event::Refused(error.clone()));
-        sharers.iter().map(|id| (*id, event(id))).collect()
+        let mut event = |id| holds_for(id).then(|| Event::Refused(error.clone()));
+        sharers.into_iter().map(|id| (id, event(id))).collect()
     }
 
     /// Gives back what a wait has had.

@@ -5,7 +5,7 @@ use crate::driver::Success;
 use crate::driver::router::link::Link;
 use crate::driver::router::rest::REST_AFTER;
 use crate::driver::router::{Entry, InFlight, Lane, Purpose, RequestId, UNANSWERED};
-use crate::error::{Error, Stage};
+use crate::error::{Error, Operation, Stage};
 use crate::job::{JobId, JobResult};
 use crate::systemd1::{self, Call};
 
@@ -102,8 +102,8 @@ impl World {
 
     /// Who has no call of its own to come is waiting for another's.
     pub(super) fn judge_those_who_wait(&self) {
-        let unasked = |entry: &&Entry<Caller>| {
-            entry.plan.is_wait()
+        let unasked = |entry: &Entry<Caller>| {
+            entry.plan.asked().operation == Operation::Wait
                 && entry.place.is_none()
                 && matches!(entry.stage, Stage::Connect | Stage::Queued)
         };

@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use self::systemd::{Systemd, invocation};
 use super::link::Link;
 use super::*;
-use crate::cgroup::{CgroupLayout, Inspection, Place, Process, Sights};
-use crate::driver::create::Create;
+use crate::cgroup::{CgroupLayout, Inspection, Place, Process};
+use crate::driver::create::{Create, NewUnit, Site};
 use crate::driver::placing::PidfdsUnknown;
+use crate::driver::plan::Single;
 use crate::driver::wait::Wait;
 use crate::error::{Asked, Operation};
 use crate::job::{JobMode, JobResult};
@@ -380,7 +381,7 @@ impl World {
     }
 
     fn look(&self, inspection: &Inspection) -> Findings {
-        let Place::Exact(unit) = &inspection.place else { unreachable!("every place here is exact") };
+        let (Place::Exact(unit) | Place::Below { unit, .. }) = &inspection.place;
         Findings {
             control_group: Some(unit.clone()),
             invocation: self.systemd.active.get(unit).map(|run| invocation(*run)),
@@ -395,8 +396,16 @@ pub(super) fn unit(number: u8) -> String {
     format!("{}{number}.scope", if number < 4 { 'u' } else { 'd' })
 }
 
-fn plan(ask: Ask, unit: &str, run: u64) -> Plan {
-    let single = |operation, call| Plan::Single { asked: Asked::new(operation, Some(unit)), call };
+pub(super) fn site() -> Arc<Site> {
+    let mounts = "30 20 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw";
+    let layout = Arc::new(CgroupLayout::parse(mounts).expect("a hierarchy is mounted"));
+    Arc::new(Site { root: "/".into(), links: None, layout, pidfds_unknown: PidfdsUnknown::default() })
+}
+
+fn plan(ask: Ask, unit: &str, run: u64) -> Box<dyn Plan> {
+    let single = |operation, call| -> Box<dyn Plan> {
+        Box::new(Single { asked: Asked::new(operation, Some(unit)), call })
+    };
     match ask {
         Ask::Start => {
             let (verb, unit) = (Verb::Start, unit.to_string());
@@ -408,30 +417,20 @@ fn plan(ask: Ask, unit: &str, run: u64) -> Plan {
         }
         Ask::Wait => {
             let run = systemd1::unit_path(&invocation(run));
-            Plan::Wait(Box::new(Wait::new(Asked::new(Operation::Wait, Some(unit)), unit, run)))
+            Box::new(Wait::new(Asked::new(Operation::Wait, Some(unit)), unit, run))
         }
         Ask::Read => {
             let (path, interface) = ("/".into(), String::new());
             single(Operation::Get, Call::GetAll { path, interface })
         }
         Ask::Create | Ask::Replace => {
-            let mounts = "30 20 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw";
-            let layout = CgroupLayout::parse(mounts).expect("a hierarchy is mounted");
             let dying = unit.starts_with('d');
-            let inspection = Inspection {
-                place: Place::Exact(unit.into()),
+            let new = NewUnit {
                 processes: dying.then_some(Process { pid: 7, started: 1 }).into_iter().collect(),
-                limits: Vec::new(),
-                sights: Sights::default(),
-                invocation_link: None,
-                layout: Arc::new(layout),
-                everywhere: false,
+                on_exists: if ask == Ask::Replace { OnExists::Replace } else { OnExists::Fail },
+                ..NewUnit::scope(unit)
             };
-            let asked = Asked::new(Operation::CreateScope, Some(unit));
-            let unknown = PidfdsUnknown::default();
-            let mut create = Create::new(asked, unit.into(), Vec::new(), inspection, unknown);
-            create.on_exists = if ask == Ask::Replace { OnExists::Replace } else { OnExists::Fail };
-            Plan::Create(Box::new(create))
+            Box::new(Create::new(Arc::new(new), site()))
         }
     }
 }

@@ -1,0 +1,154 @@
+//! The way of one answer to one caller, as small as it can be, for thousands may lie in wait.
+//!
+//! No lock, so that the dbus thread never waits for a caller: the answer is put there, and whoever has left word is
+//! told. A channel, which takes more room than all else of a request, is made only for a caller who asks for one.
+
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::thread::{self, Thread};
+use std::time::Instant;
+
+use crossbeam_channel::Sender;
+use crossbeam_utils::atomic::AtomicCell;
+
+/// Who is told that the answer is there.
+enum Waiter<T> {
+    Thread(Thread),
+    /// Boxed, so that a program which asks for no channel has none of its code.
+    Channel(Box<dyn FnOnce(T) + Send>),
+}
+
+/// The answer was given already.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Taken;
+
+/// Holds one answer until it is taken.
+pub(crate) struct Mailbox<T> {
+    answer: AtomicCell<Option<Box<T>>>,
+    waiter: AtomicCell<Option<Box<Waiter<T>>>>,
+    is_posted: AtomicBool,
+}
+
+impl<T> Default for Mailbox<T> {
+    fn default() -> Mailbox<T> {
+        let (answer, waiter) = (AtomicCell::new(None), AtomicCell::new(None));
+        Mailbox { answer, waiter, is_posted: AtomicBool::new(false) }
+    }
+}
+
+impl<T> Mailbox<T> {
+    /// Puts the one answer there. Does not block.
+    pub(crate) fn post(&self, answer: T) {
+        self.answer.store(Some(Box::new(answer)));
+        self.is_posted.store(true, Ordering::Release);
+        // Either this sees the waiter, or the waiter, who leaves word first and looks then, sees the answer.
+        fence(Ordering::SeqCst);
+        self.tell();
+    }
+
+    fn tell(&self) {
+        match self.waiter.take().map(|waiter| *waiter) {
+            Some(Waiter::Thread(thread)) => thread.unpark(),
+            Some(Waiter::Channel(send)) => {
+                if let Some(answer) = self.take() {
+                    send(answer);
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Leaves word with the poster; whether the answer is there already, so that it may not have heard.
+    fn leave_word(&self, waiter: Waiter<T>) -> bool {
+        self.waiter.store(Some(Box::new(waiter)));
+        fence(Ordering::SeqCst);
+        self.is_posted()
+    }
+
+    fn is_posted(&self) -> bool {
+        self.is_posted.load(Ordering::Acquire)
+    }
+
+    fn take(&self) -> Option<T> {
+        self.answer.take().map(|answer| *answer)
+    }
+
+    /// The answer, or that it was taken before; `None` where it is not there.
+    pub(crate) fn look(&self) -> Option<Result<T, Taken>> {
+        // In this order, for it may come in between.
+        let was_posted = self.is_posted();
+        self.take().map(Ok).or(was_posted.then_some(Err(Taken)))
+    }
+
+    /// Waits until the answer is there, or until the time given here: the only one to wait.
+    pub(crate) fn wait(&self, until: Instant) -> Option<Result<T, Taken>> {
+        let mut is_there = self.is_posted() || self.leave_word(Waiter::Thread(thread::current()));
+        while !is_there {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            thread::park_timeout(left);
+            is_there = self.is_posted();
+        }
+        self.look()
+    }
+}
+
+impl<T: Send + 'static> Mailbox<T> {
+    /// Has the answer go on into a channel of capacity one, which ends with it.
+    pub(crate) fn pass_on(&self, to: Sender<T>) {
+        // A receiver that has gone away takes its answer with it.
+        let send = move |answer| drop(to.try_send(answer));
+        if self.leave_word(Waiter::Channel(Box::new(send))) {
+            self.tell();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use crossbeam_channel::{TryRecvError, bounded};
+
+    use super::*;
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
+    #[test]
+    fn an_answer_is_given_once_whether_it_comes_before_the_wait_or_after() {
+        for _ in 0..2_000 {
+            let mailbox = Arc::new(Mailbox::default());
+            let poster = Arc::clone(&mailbox);
+            let posting = thread::spawn(move || poster.post(7));
+            assert_eq!(mailbox.wait(soon()), Some(Ok(7)));
+            assert_eq!((mailbox.look(), mailbox.wait(soon())), (Some(Err(Taken)), Some(Err(Taken))));
+            posting.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_channel_has_the_answer_and_then_its_end_whenever_it_is_asked_for() {
+        for _ in 0..2_000 {
+            let mailbox = Arc::new(Mailbox::default());
+            let poster = Arc::clone(&mailbox);
+            let posting = thread::spawn(move || poster.post(7));
+            let (to, answer) = bounded(1);
+            mailbox.pass_on(to);
+            assert_eq!(answer.recv_deadline(soon()), Ok(7));
+            posting.join().unwrap();
+            assert_eq!(answer.try_recv(), Err(TryRecvError::Disconnected));
+        }
+    }
+
+    #[test]
+    fn a_wait_ends_in_time_and_the_answer_can_still_be_had() {
+        let mailbox = Mailbox::default();
+        assert_eq!(mailbox.wait(Instant::now() + Duration::from_millis(1)), None);
+        mailbox.post(7);
+        assert_eq!(mailbox.look(), Some(Ok(7)));
+    }
+}
