@@ -64,9 +64,12 @@ use_compiler_with_source() {
 }
 
 # Builds examples as small static programs, libdbus within them. The standard library is built along with them, for size:
-# as it is shipped it is made for speed, and brings tables for an unwinding that these programs never do.
+# as it is shipped it is made for speed, and brings tables for an unwinding that these programs never do. What a debugger's
+# user reads is left out as well: the places of panics, which still say their reason, and what `{:?}` prints, which here is
+# only in the log at level trace.
 build_static() { # TARGET EXAMPLE...
     local target=$1 flags=(-C target-feature=+crt-static -C relocation-model=static -C force-unwind-tables=no)
+    flags+=(-Zlocation-detail=none -Zfmt-debug=none)
     shift
     use_compiler_with_source
     RUSTC_BOOTSTRAP=1 RUSTFLAGS="${flags[*]}" CFLAGS='-Os -fno-asynchronous-unwind-tables' \

@@ -52,10 +52,10 @@ impl Asks {
         let properties = match self {
             Asks::Scope(scope) => {
                 scope.pids.last().map_or(Ok(()), |pid| check_pid(*pid))?;
-                &scope.properties
+                &scope.properties[..]
             }
-            Asks::Slice(slice) => &slice.properties,
-            Asks::Update(update) => &update.properties,
+            Asks::Slice(slice) => &slice.properties[..],
+            Asks::Update(update) => &update.properties[..],
             Asks::Job(_) => return Ok(()),
         };
         Ok(properties.last().map_or(Ok(()), Property::check)?)

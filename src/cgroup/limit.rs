@@ -24,6 +24,8 @@ pub(crate) struct AskedLimit {
     row: &'static Row,
     /// What stands in the same file in the other phase of systemd's life, startup or the rest.
     other_phase: Vec<(&'static Row, Value)>,
+    /// How it is looked for in the kernel: a program that asks for no limit has nothing of that.
+    look: fn(&AskedLimit, &CgroupLayout, &str) -> Option<LimitGap>,
 }
 
 impl AskedLimit {
@@ -62,7 +64,7 @@ pub(crate) fn asked_limits(properties: &[Property]) -> Vec<AskedLimit> {
         // A period is one of a quota's: alone it limits nothing, and systemd keeps it to itself.
         let row = row_of(name).filter(|_| name != "CPUQuotaPeriodUSec" || has_quota)?;
         let other_phase = other_phase(name, row, properties);
-        Some(AskedLimit { property: name.into(), value: property.value().clone(), row, other_phase })
+        Some(AskedLimit { property: name.into(), value: property.value().clone(), row, other_phase, look: gap })
     });
     limits.collect()
 }
@@ -116,7 +118,7 @@ fn other_phase(name: &str, row: &'static Row, properties: &[Property]) -> Vec<(&
 
 /// Each limit that a unit's group does not hold.
 pub(crate) fn gaps(layout: &CgroupLayout, group: &str, limits: &[AskedLimit]) -> Vec<LimitGap> {
-    limits.iter().filter_map(|limit| gap(layout, group, limit)).collect()
+    limits.iter().filter_map(|limit| (limit.look)(limit, layout, group)).collect()
 }
 
 /// Each limit that a unit which does not run, and so has no group, does not have yet.
@@ -125,7 +127,7 @@ pub(crate) fn gaps_of_none(limits: &[AskedLimit]) -> Vec<LimitGap> {
     limits.map(|limit| limit.gap(Lack::of(GapReason::NotRunning))).collect()
 }
 
-fn gap(layout: &CgroupLayout, group: &str, limit: &AskedLimit) -> Option<LimitGap> {
+fn gap(limit: &AskedLimit, layout: &CgroupLayout, group: &str) -> Option<LimitGap> {
     let lack = look(layout, group, limit.row, &limit.value).err()?;
     let is_nothing = match &lack.reason {
         // Another value is another value, `none` included; but the kernel shows one phase at a time.

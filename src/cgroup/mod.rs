@@ -24,7 +24,7 @@ pub use gap::{GapReason, LimitGap};
 pub use inspect::MisplacedProcess;
 pub(crate) use inspect::{Findings, Inspection, Place, inspect};
 pub use layout::{CgroupLayout, CgroupMode};
-pub(crate) use limit::{asked_limits, changed_limits, gaps, gaps_of_none, is_limit};
+pub(crate) use limit::{AskedLimit, asked_limits, changed_limits, gaps, gaps_of_none, is_limit};
 pub(crate) use path::unit_path;
 pub(crate) use process::{Process, Unplaceable};
 pub(crate) use sight::Sights;

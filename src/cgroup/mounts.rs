@@ -53,12 +53,11 @@ pub(super) struct Mount<'a> {
 impl<'a> Mount<'a> {
     /// Fields: ID, parent, device, root, mount point, options, any number of tags, `-`, type, source, options.
     fn parse(line: &'a str) -> Option<Mount<'a>> {
-        let (mount, fs) = line.split_once(" - ")?;
-        let mut fs = fs.split(' ');
-        let (kind, options) = (fs.next()?, fs.nth(1).unwrap_or_default());
-        let mut mount = mount.split(' ');
-        let (id, parent) = (mount.next()?, mount.next()?);
-        let (root, at) = (mount.nth(1)?, mount.next()?);
+        let mut fields = line.split(' ');
+        let (id, parent) = (fields.next()?, fields.next()?);
+        let (root, at) = (fields.nth(1)?, fields.next()?);
+        fields.find(|field| *field == "-")?;
+        let (kind, options) = (fields.next()?, fields.nth(1).unwrap_or_default());
         Some(Mount { id, parent, root: unescape(root), at: unescape(at).into(), kind, options })
     }
 
@@ -114,9 +113,20 @@ pub(super) fn best<'m>(mounts: impl Iterator<Item = &'m Mount<'m>>) -> Option<Hi
 
 /// A space, tab, newline or backslash stands in mountinfo as a backslash and three octal digits.
 fn unescape(text: &str) -> String {
-    let mut out = text.to_string();
-    for (escaped, plain) in [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")] {
-        out = out.replace(escaped, plain);
+    let mut parts = text.split('\\');
+    let mut out = parts.next().unwrap_or_default().to_string();
+    for part in parts {
+        let plain = [("040", ' '), ("011", '\t'), ("012", '\n'), ("134", '\\')];
+        match plain.iter().find_map(|(digits, plain)| Some((plain, part.strip_prefix(digits)?))) {
+            Some((plain, rest)) => {
+                out.push(*plain);
+                out.push_str(rest);
+            }
+            None => {
+                out.push('\\');
+                out.push_str(part);
+            }
+        }
     }
     out
 }

@@ -9,11 +9,11 @@ use super::placing::{Naming, PidfdsUnknown};
 use super::plan::{
     Created, Event, Outcome, Plan, Step, Success, get_state, out_of_step, property, refusal, says_run_is_over,
 };
-use crate::cgroup::{CgroupLayout, Findings, Inspection, Place, Process, Sights, asked_limits, unit_path};
+use crate::cgroup::{CgroupLayout, Findings, Inspection, Place, Process, Sights, unit_path};
 use crate::error::{Asked, Error};
 use crate::job::{InvocationId, JobId, JobMode, JobResult};
 use crate::systemd1::{self, BusError, Call, Members, Verb};
-use crate::unit::{OnExists, Property};
+use crate::unit::{OnExists, Properties, Property};
 
 /// How often one request creates at the most: other programs may take the name again each time it is free.
 const MOST_ATTEMPTS: u32 = 3;
@@ -61,7 +61,7 @@ pub(crate) struct NewUnit {
     pub sights: Sights,
     /// When its processes were looked up.
     pub seen: Instant,
-    pub properties: Arc<Vec<Property>>,
+    pub properties: Arc<Properties>,
     pub on_exists: OnExists,
     pub verify: bool,
     pub require_limits: bool,
@@ -183,7 +183,7 @@ impl Create {
             place,
             processes: processes.to_vec(),
             sights: sights.clone(),
-            limits: if *verify { asked_limits(&self.properties()) } else { Vec::new() },
+            limits: if *verify { self.unit.properties.limits_among(&self.properties()) } else { Vec::new() },
             invocation_link: self.site.links.as_ref().map(link),
             layout: Arc::clone(&self.site.layout),
             everywhere: false,

@@ -336,6 +336,17 @@ fn named_pid(call: &Call, message: &str) -> Option<u32> {
     })
 }
 
+/// One of the properties in the answer to `GetAll`.
+pub(super) fn entry<'a>(answer: &'a [Value], name: &str) -> Option<&'a Value> {
+    answer.first()?.items().iter().find_map(|entry| match entry {
+        Value::Entry(pair) => match (&pair.0, &pair.1) {
+            (Value::Str(known), Value::Variant(value)) if known == name => Some(&**value),
+            _ => None,
+        },
+        _ => None,
+    })
+}
+
 /// The properties in the answer to `GetAll`.
 pub(crate) fn dictionary(answer: &[Value]) -> Option<BTreeMap<String, Value>> {
     let Value::Array(element, entries) = answer.first()? else { return None };

@@ -137,7 +137,7 @@ impl Error {
     fn tell(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::InvalidInput { what, given, reason } => {
-                write!(f, "bad {what} {:?}: {reason}", clipped(given))
+                write!(f, "bad {what} \"{}\": {reason}", clipped(given).escape_debug())
             }
             Error::Connect { address, reason } => write!(f, "could not connect to {address}: {reason}"),
             Error::UnitExists { asked, state } => {

@@ -1,6 +1,5 @@
 //! Over how many child slices a slice is spread where that is left to the library.
 
-use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -16,14 +15,15 @@ const MOST: usize = 256;
 
 /// What was worked out last for each slice.
 #[derive(Debug, Default)]
-pub(super) struct Spreads(Mutex<HashMap<String, (Instant, u32)>>);
+pub(super) struct Spreads(Mutex<Vec<(String, Instant, u32)>>);
 
 impl Spreads {
     /// Over how many a slice is spread now, whose control group this is.
     pub(super) fn over(&self, layout: &CgroupLayout, slice: &str, group: &str) -> u32 {
         // Who finds another thread here looks by itself: nobody waits, in the child of a fork neither.
-        let known = self.0.try_lock().ok().and_then(|known| known.get(slice).copied());
-        if let Some((_, over)) = known.filter(|(at, _)| at.elapsed() < HOLDS) {
+        let is_known = |(known, at, _): &&(String, Instant, u32)| known == slice && at.elapsed() < HOLDS;
+        let known = self.0.try_lock().ok().and_then(|known| Some(known.iter().find(is_known)?.2));
+        if let Some(over) = known {
             return over;
         }
         let over = spread::near_root(siblings::count(layout, group, &spread::prefix(slice)));
@@ -31,7 +31,8 @@ impl Spreads {
             if known.len() >= MOST {
                 known.clear();
             }
-            known.insert(slice.into(), (Instant::now(), over));
+            known.retain(|(other, ..)| other != slice);
+            known.push((slice.into(), Instant::now(), over));
         }
         over
     }

@@ -98,7 +98,7 @@ mod tests {
     fn what_is_set_of_one_device_leaves_what_is_set_of_another() {
         let scope =
             Scope::new("a.scope").io_read_bandwidth_max("/dev/a", 1).io_read_bandwidth_max("/dev/b", 2);
-        assert_eq!(*scope.properties, [rates(&[("/dev/a", 1), ("/dev/b", 2)])]);
+        assert_eq!(scope.properties[..], [rates(&[("/dev/a", 1), ("/dev/b", 2)])]);
         let again = scope.io_read_bandwidth_max("/dev/a", 3).device_allow("/dev/a", "r");
         assert_eq!(again.properties[0], rates(&[("/dev/b", 2), ("/dev/a", 3)]));
         assert_eq!(again.properties[1].name(), "DeviceAllow");
@@ -150,6 +150,6 @@ mod tests {
         let whole = filled.property(rates(&[("/dev/a", 2)]));
         assert_eq!(whole.properties, [rates(&[]), rates(&[("/dev/a", 2)])]);
         let limits = Scope::new("a.scope").property(Property::new("TasksMaxScale", 7u32)).tasks_max(3);
-        assert_eq!(*limits.properties, [Property::new("TasksMax", 3u64)]);
+        assert_eq!(limits.properties[..], [Property::new("TasksMax", 3u64)]);
     }
 }

@@ -2,6 +2,7 @@
 
 mod list;
 pub(crate) mod name;
+mod properties;
 mod property;
 mod range;
 mod request;
@@ -13,6 +14,7 @@ mod update;
 mod value;
 
 pub(crate) use list::merge;
+pub(crate) use properties::Properties;
 pub use property::Property;
 pub use request::{KillWhom, OnExists};
 pub use resource::DevicePolicy;

@@ -97,7 +97,9 @@ fn written_fault(name: &str) -> Option<String> {
     let is_lost = |c: char| c.is_whitespace() || c.is_control() || "%\\\"'".contains(c);
     let bad = name.chars().find(|c| is_lost(*c))?;
     Some(format!(
-        "systemd would lose {name:?} at its next daemon-reload, for {bad:?} stands in it; give its node"
+        "systemd would lose \"{}\" at its next daemon-reload, for '{}' stands in it; give its node",
+        name.escape_debug(),
+        bad.escape_debug()
     ))
 }
 

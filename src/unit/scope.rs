@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::list;
 use super::resource::{self, DevicePolicy, resource_setters};
-use super::{OnExists, Property, Spread, Value, name};
+use super::{OnExists, Properties, Property, Spread, Value, name};
 use crate::error::{Error, Result};
 
 /// What a scope is to be: its name, its processes, and the properties it is given.
@@ -27,7 +27,7 @@ pub struct Scope {
     pub(crate) pids: Vec<i64>,
     pub(crate) slice: Option<String>,
     pub(crate) spread: Option<Spread>,
-    pub(crate) properties: Arc<Vec<Property>>,
+    pub(crate) properties: Arc<Properties>,
     pub(crate) on_exists: OnExists,
     pub(crate) verify: bool,
     pub(crate) require_limits: bool,
@@ -328,7 +328,7 @@ impl Scope {
 
     /// Requests that were made of it share its properties.
     fn properties_mut(&mut self) -> &mut Vec<Property> {
-        Arc::make_mut(&mut self.properties)
+        Arc::make_mut(&mut self.properties).list_mut()
     }
 
     /// Refuses what could never be created, with [`Error::InvalidInput`]: a bad name, no process, an impossible
@@ -366,7 +366,7 @@ impl Scope {
             ));
         }
         check_policy(self.verify, self.require_limits)?;
-        check_properties(&self.properties)
+        self.properties.check()
     }
 }
 
@@ -437,6 +437,6 @@ mod tests {
             assert!(scope.check().unwrap_err().is_invalid_input(), "{scope:?}");
         }
         good().memory_max(1).memory_max(2).check().unwrap();
-        assert_eq!(*good().memory_max(1).memory_max(2).properties, [Property::new("MemoryMax", 2u64)]);
+        assert_eq!(good().memory_max(1).memory_max(2).properties[..], [Property::new("MemoryMax", 2u64)]);
     }
 }

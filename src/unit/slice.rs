@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::list;
 use super::resource::{self, DevicePolicy, resource_setters};
-use super::scope::{check_policy, check_properties, common_setters};
-use super::{OnExists, Property, Value, name};
+use super::scope::{check_policy, common_setters};
+use super::{OnExists, Properties, Property, Value, name};
 #[allow(unused_imports, reason = "the shared setters' documentation links to it")]
 use crate::error::Error;
 use crate::error::Result;
@@ -24,7 +24,7 @@ use crate::error::Result;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Slice {
     pub(crate) name: String,
-    pub(crate) properties: Arc<Vec<Property>>,
+    pub(crate) properties: Arc<Properties>,
     pub(crate) on_exists: OnExists,
     pub(crate) verify: bool,
     pub(crate) require_limits: bool,
@@ -51,7 +51,7 @@ impl Slice {
 
     /// Requests that were made of it share its properties.
     fn properties_mut(&mut self) -> &mut Vec<Property> {
-        Arc::make_mut(&mut self.properties)
+        Arc::make_mut(&mut self.properties).list_mut()
     }
 
     /// Refuses what could never be created, with [`Error::InvalidInput`]. Does not block and sends nothing.
@@ -66,6 +66,6 @@ impl Slice {
             return Err(Error::invalid("policy", "join", "a slice has no processes of its own; accept it"));
         }
         check_policy(self.verify, self.require_limits)?;
-        check_properties(&self.properties)
+        self.properties.check()
     }
 }

@@ -46,7 +46,10 @@ impl Spread {
         let Some(slice) = slice else {
             return Err(Error::invalid(
                 "spread",
-                format!("{self:?}"),
+                match self {
+                    Spread::Over(over) => over.to_string(),
+                    Spread::Auto => "auto".into(),
+                },
                 "it is a slice that is spread: name one",
             ));
         };

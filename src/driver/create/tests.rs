@@ -115,7 +115,7 @@ fn a_run_in_which_any_process_is_seen_is_never_stopped() {
 fn what_is_left_out_costs_no_attempt_and_is_no_limit_that_could_be_missing() {
     let later = (0..9).map(|n| Property::new(format!("MemoryLater{n}"), 1u64).optional());
     let properties: Vec<Property> = [Property::new("TasksMax", 1u64)].into_iter().chain(later).collect();
-    let mut create = creating(NewUnit { properties: properties.into(), ..one_process() });
+    let mut create = creating(NewUnit { properties: Properties::from(properties).into(), ..one_process() });
     for n in 0..9 {
         let message = format!("Cannot set property MemoryLater{n}, or unknown property.");
         let name = "org.freedesktop.DBus.Error.PropertyReadOnly".into();

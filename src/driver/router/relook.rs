@@ -5,7 +5,7 @@
 //! that has subscribed; and one that ended in between is told to nobody.
 
 use super::Asking;
-use crate::driver::plan::{dictionary, get_state, property, says_run_is_over};
+use crate::driver::plan::{entry, get_state, property, says_run_is_over};
 use crate::job::{JobId, JobResult};
 use crate::systemd1::{self, BusError, Call, Verb};
 use crate::unit::Value;
@@ -18,9 +18,8 @@ pub(super) fn job_state(job: JobId) -> Call {
 /// Whether the job that was read is what a call about this unit has made: a manager that began anew counts its jobs
 /// anew. Source: `org.freedesktop.systemd1(5)`, "Job Objects".
 pub(super) fn is_job_of(asking: &Asking, unit: &str, read: &[Value]) -> bool {
-    let Some(job) = dictionary(read) else { return false };
-    let kind = job.get("JobType").and_then(Value::as_str).unwrap_or_default();
-    let of_unit = job.get("Unit").and_then(|unit| unit.items().first()?.as_str());
+    let kind = entry(read, "JobType").and_then(Value::as_str).unwrap_or_default();
+    let of_unit = entry(read, "Unit").and_then(|unit| unit.items().first()?.as_str());
     // A restart is a start once the unit is down.
     let kinds: &[&str] = match (asking, asking.verb()) {
         (Asking::Creation, _) => &["start"],
