@@ -64,7 +64,13 @@ pub(crate) fn asked_limits(properties: &[Property]) -> Vec<AskedLimit> {
         // A period is one of a quota's: alone it limits nothing, and systemd keeps it to itself.
         let row = row_of(name).filter(|_| name != "CPUQuotaPeriodUSec" || has_quota)?;
         let other_phase = other_phase(name, row, properties);
-        Some(AskedLimit { property: name.into(), value: property.value().clone(), row, other_phase, look: gap })
+        Some(AskedLimit {
+            property: name.into(),
+            value: property.value().clone(),
+            row,
+            other_phase,
+            look: gap,
+        })
     });
     limits.collect()
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, bounded};
 use dbus::Message;
 use dbus::channel::Channel;
 
+use super::mailbox::{Mailbox, Over, mailbox};
 use super::router::Refusal;
 use super::signals;
 use super::wake::Wake;
@@ -84,7 +84,7 @@ pub(crate) fn size(message: &Message) -> u64 {
 ///
 /// connect(2) blocks while the listener's accept queue is full, so it has a thread of its own that can be left
 /// behind; there is never more than one of them for a manager.
-pub(crate) struct Connecting(Receiver<Result<Connection, Refusal>>);
+pub(crate) struct Connecting(Arc<Mailbox<Result<Connection, Refusal>>>);
 
 impl From<dbus::Error> for Refusal {
     fn from(error: dbus::Error) -> Refusal {
@@ -108,11 +108,11 @@ impl From<std::io::Error> for Refusal {
 impl Connecting {
     /// Begins; `wake` is rung when [`Connecting::outcome`] has something to tell.
     pub(crate) fn start(address: &str, wake: Arc<Wake>) -> std::io::Result<Connecting> {
-        let (tell, outcome) = bounded(1);
+        let (tell, outcome) = mailbox(());
         let address = address.to_string();
         let connect = move || {
             let opened = Channel::open_private(&address).map(Connection::new);
-            let _ = tell.try_send(opened.map_err(Refusal::from));
+            tell.deliver(opened.map_err(Refusal::from));
             wake.ring();
         };
         signals::without(|| thread::Builder::new().name("unitwait-connect".into()).spawn(connect))?;
@@ -121,12 +121,7 @@ impl Connecting {
 
     /// The connection, or why there is none; `None` while it is still being made.
     pub(crate) fn outcome(&self) -> Option<Result<Connection, Refusal>> {
-        match self.0.try_recv() {
-            Ok(outcome) => Some(outcome),
-            Err(crossbeam_channel::TryRecvError::Empty) => None,
-            Err(crossbeam_channel::TryRecvError::Disconnected) => {
-                Some(Err(Refusal::new("the attempt was cut short")))
-            }
-        }
+        let outcome = self.0.look()?;
+        Some(outcome.unwrap_or_else(|Over| Err(Refusal::new("the attempt was cut short"))))
     }
 }

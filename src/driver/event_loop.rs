@@ -7,13 +7,14 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError};
+use crossbeam_channel::{Receiver, TryRecvError};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll, ppoll};
 use nix::sys::time::TimeSpec;
 
 use super::Slot;
 use super::connection::{self, Connecting, Connection};
 use super::fork::Inside;
+use super::mailbox::Post;
 use super::placing;
 use super::plan::Plan;
 use super::router::{Output, Refusal, ReplyTo, RequestId, Router, WatchId, Watcher};
@@ -34,7 +35,7 @@ pub(crate) enum Command {
     Abandon(RequestId),
     Watch(WatchId, Box<dyn Watcher>),
     Unwatch(WatchId),
-    Stats(Sender<Stats>),
+    Stats(Post<Stats>),
     Close,
 }
 
@@ -181,9 +182,7 @@ impl EventLoop {
                 Ok(Command::Abandon(id)) => self.router.abandon(now, id),
                 Ok(Command::Watch(id, watcher)) => self.router.watch(id, watcher),
                 Ok(Command::Unwatch(id)) => self.router.unwatch(id),
-                Ok(Command::Stats(to)) => {
-                    let _ = to.try_send(self.traffic.add_to(self.router.stats()));
-                }
+                Ok(Command::Stats(to)) => to.deliver(self.traffic.add_to(self.router.stats())),
                 Ok(Command::Close) | Err(TryRecvError::Disconnected) => return false,
                 Err(TryRecvError::Empty) => return true,
             }

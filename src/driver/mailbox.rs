@@ -3,6 +3,7 @@
 //! No lock, so that the dbus thread never waits for a caller: the answer is put there, and whoever has left word is
 //! told. A channel, which takes more room than all else of a request, is made only for a caller who asks for one.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::thread::{self, Thread};
 use std::time::Instant;
@@ -17,34 +18,50 @@ enum Waiter<T> {
     Channel(Box<dyn FnOnce(T) + Send>),
 }
 
-/// The answer was given already.
+/// There is no answer, and none will come: it was taken before, or nobody is left to give it.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Taken;
+pub(crate) struct Over;
 
 /// Holds one answer until it is taken.
-pub(crate) struct Mailbox<T> {
+pub(crate) struct Mailbox<T, N = ()> {
+    /// What both ends are to see beside it.
+    pub note: N,
     answer: AtomicCell<Option<Box<T>>>,
     waiter: AtomicCell<Option<Box<Waiter<T>>>>,
     is_posted: AtomicBool,
 }
 
-impl<T> Default for Mailbox<T> {
-    fn default() -> Mailbox<T> {
-        let (answer, waiter) = (AtomicCell::new(None), AtomicCell::new(None));
-        Mailbox { answer, waiter, is_posted: AtomicBool::new(false) }
+/// An empty mailbox, and the right to fill it.
+pub(crate) fn mailbox<T, N>(note: N) -> (Post<T, N>, Arc<Mailbox<T, N>>) {
+    let (answer, waiter) = (AtomicCell::new(None), AtomicCell::new(None));
+    let mailbox = Arc::new(Mailbox { note, answer, waiter, is_posted: AtomicBool::new(false) });
+    (Post(Arc::clone(&mailbox)), mailbox)
+}
+
+/// The right to put the one answer there. Where it is dropped without one, the mailbox is told that there is none.
+pub(crate) struct Post<T, N = ()>(Arc<Mailbox<T, N>>);
+
+impl<T, N> Post<T, N> {
+    pub(crate) fn note(&self) -> &N {
+        &self.0.note
+    }
+
+    /// Puts the answer there. Does not block.
+    pub(crate) fn deliver(self, answer: T) {
+        self.0.answer.store(Some(Box::new(answer)));
     }
 }
 
-impl<T> Mailbox<T> {
-    /// Puts the one answer there. Does not block.
-    pub(crate) fn post(&self, answer: T) {
-        self.answer.store(Some(Box::new(answer)));
-        self.is_posted.store(true, Ordering::Release);
+impl<T, N> Drop for Post<T, N> {
+    fn drop(&mut self) {
+        self.0.is_posted.store(true, Ordering::Release);
         // Either this sees the waiter, or the waiter, who leaves word first and looks then, sees the answer.
         fence(Ordering::SeqCst);
-        self.tell();
+        self.0.tell();
     }
+}
 
+impl<T, N> Mailbox<T, N> {
     fn tell(&self) {
         match self.waiter.take().map(|waiter| *waiter) {
             Some(Waiter::Thread(thread)) => thread.unpark(),
@@ -72,15 +89,15 @@ impl<T> Mailbox<T> {
         self.answer.take().map(|answer| *answer)
     }
 
-    /// The answer, or that it was taken before; `None` where it is not there.
-    pub(crate) fn look(&self) -> Option<Result<T, Taken>> {
+    /// The answer, or that there is none; `None` where it may yet come.
+    pub(crate) fn look(&self) -> Option<Result<T, Over>> {
         // In this order, for it may come in between.
         let was_posted = self.is_posted();
-        self.take().map(Ok).or(was_posted.then_some(Err(Taken)))
+        self.take().map(Ok).or(was_posted.then_some(Err(Over)))
     }
 
     /// Waits until the answer is there, or until the time given here: the only one to wait.
-    pub(crate) fn wait(&self, until: Instant) -> Option<Result<T, Taken>> {
+    pub(crate) fn wait(&self, until: Instant) -> Option<Result<T, Over>> {
         let mut is_there = self.is_posted() || self.leave_word(Waiter::Thread(thread::current()));
         while !is_there {
             let left = until.saturating_duration_since(Instant::now());
@@ -94,8 +111,8 @@ impl<T> Mailbox<T> {
     }
 }
 
-impl<T: Send + 'static> Mailbox<T> {
-    /// Has the answer go on into a channel of capacity one, which ends with it.
+impl<T: Send + 'static, N> Mailbox<T, N> {
+    /// Has the answer go on into a channel of capacity one, which ends then.
     pub(crate) fn pass_on(&self, to: Sender<T>) {
         // A receiver that has gone away takes its answer with it.
         let send = move |answer| drop(to.try_send(answer));
@@ -107,7 +124,6 @@ impl<T: Send + 'static> Mailbox<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::time::Duration;
 
     use crossbeam_channel::{TryRecvError, bounded};
@@ -121,11 +137,10 @@ mod tests {
     #[test]
     fn an_answer_is_given_once_whether_it_comes_before_the_wait_or_after() {
         for _ in 0..2_000 {
-            let mailbox = Arc::new(Mailbox::default());
-            let poster = Arc::clone(&mailbox);
-            let posting = thread::spawn(move || poster.post(7));
+            let (post, mailbox) = mailbox(());
+            let posting = thread::spawn(move || post.deliver(7));
             assert_eq!(mailbox.wait(soon()), Some(Ok(7)));
-            assert_eq!((mailbox.look(), mailbox.wait(soon())), (Some(Err(Taken)), Some(Err(Taken))));
+            assert_eq!((mailbox.look(), mailbox.wait(soon())), (Some(Err(Over)), Some(Err(Over))));
             posting.join().unwrap();
         }
     }
@@ -133,9 +148,8 @@ mod tests {
     #[test]
     fn a_channel_has_the_answer_and_then_its_end_whenever_it_is_asked_for() {
         for _ in 0..2_000 {
-            let mailbox = Arc::new(Mailbox::default());
-            let poster = Arc::clone(&mailbox);
-            let posting = thread::spawn(move || poster.post(7));
+            let (post, mailbox) = mailbox(());
+            let posting = thread::spawn(move || post.deliver(7));
             let (to, answer) = bounded(1);
             mailbox.pass_on(to);
             assert_eq!(answer.recv_deadline(soon()), Ok(7));
@@ -146,9 +160,22 @@ mod tests {
 
     #[test]
     fn a_wait_ends_in_time_and_the_answer_can_still_be_had() {
-        let mailbox = Mailbox::default();
+        let (post, mailbox) = mailbox(());
         assert_eq!(mailbox.wait(Instant::now() + Duration::from_millis(1)), None);
-        mailbox.post(7);
+        post.deliver(7);
         assert_eq!(mailbox.look(), Some(Ok(7)));
+    }
+
+    #[test]
+    fn who_waits_is_told_that_nobody_is_left_to_answer() {
+        let ((one, waited), (other, listened)) = (mailbox::<u8, ()>(()), mailbox::<u8, ()>(()));
+        let posts = (one, other);
+        let (to, answer) = bounded(1);
+        listened.pass_on(to);
+        let dropping = thread::spawn(move || drop(posts));
+        assert_eq!(waited.wait(soon()), Some(Err(Over)));
+        assert!(answer.recv_deadline(soon()).is_err());
+        dropping.join().unwrap();
+        assert_eq!(listened.look(), Some(Err(Over)));
     }
 }

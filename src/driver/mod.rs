@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bounded};
+use crossbeam_channel::{SendTimeoutError, Sender, bounded};
 
 pub(crate) use create::{Create, NewUnit, Site};
 pub(crate) use event_loop::Endpoint;
@@ -30,7 +30,7 @@ use event_loop::{Command, EventLoop};
 use fork::Here;
 #[cfg(feature = "capi")]
 pub(crate) use fork::Inside;
-pub(crate) use mailbox::{Mailbox, Taken};
+pub(crate) use mailbox::{Mailbox, Over, Post, mailbox};
 pub(crate) use placing::PidfdsUnknown;
 pub use plan::Outcome;
 pub(crate) use plan::{Created, Either, Plan, Run, Single, Success, dictionary};
@@ -67,8 +67,8 @@ struct Parts {
     commands: Sender<Command>,
     wake: Arc<Wake>,
     thread: JoinHandle<()>,
-    /// Closed by the thread's end.
-    ended: Receiver<()>,
+    /// Told of the thread's end.
+    ended: Arc<Mailbox<()>>,
     next: AtomicU64,
     /// Requests whose deadline had passed before the thread could be told of them.
     never_sent: AtomicU64,
@@ -80,11 +80,11 @@ impl Driver {
         let here = Here::now();
         let wake = Arc::new(Wake::new()?);
         let (commands, receiver) = bounded(COMMANDS);
-        let (alive, ended) = bounded(0);
+        let (alive, ended) = mailbox(());
         let event_loop = EventLoop::new(endpoint, window, receiver, Arc::clone(&wake));
         // A panic drops the loop, and with it every waiting caller's channel: each is told so at once.
         let run = move || {
-            let _alive: Sender<()> = alive;
+            let _alive: Post<()> = alive;
             if catch_unwind(AssertUnwindSafe(|| event_loop.run())).is_err() {
                 log::error!("the dbus thread panicked; its manager is closed");
             }
@@ -160,20 +160,19 @@ impl Driver {
     /// Reads the counters; blocks for at most `wait`.
     pub(crate) fn stats(&self, wait: Duration) -> Result<Stats> {
         let parts = self.parts()?;
-        let (to, stats) = bounded(1);
+        let until = Instant::now() + wait;
+        let (to, stats) = mailbox(());
         let late = || {
             let asked = Asked::new(Operation::Stats, None);
             Error::Timeout { asked, stage: Stage::Queued, job: None, waited: wait }
         };
-        parts.commands.send_timeout(Command::Stats(to), wait).map_err(|error| match error {
+        parts.commands.send_deadline(Command::Stats(to), until).map_err(|error| match error {
             SendTimeoutError::Timeout(_) => late(),
             SendTimeoutError::Disconnected(_) => closed(),
         })?;
         parts.wake.ring();
-        let mut stats: Stats = stats.recv_timeout(wait).map_err(|error| match error {
-            RecvTimeoutError::Timeout => late(),
-            RecvTimeoutError::Disconnected => closed(),
-        })?;
+        let answer = stats.wait(until + wait).ok_or_else(late)?;
+        let mut stats: Stats = answer.map_err(|Over| closed())?;
         stats.timed_out += parts.never_sent.load(Ordering::Relaxed);
         Ok(stats)
     }
@@ -200,14 +199,14 @@ impl Drop for Driver {
             return mem::forget(parts);
         }
         let Parts { commands, wake, thread, ended, .. } = parts;
-        let closing = commands.send_timeout(Command::Close, Duration::from_millis(100));
+        let closing = commands.send_deadline(Command::Close, Instant::now() + Duration::from_millis(100));
         wake.ring();
         // An answer that nobody took may hold the last handle, and is then dropped by the thread itself.
         if thread.thread().id() == thread::current().id() || closing.is_err() && !thread.is_finished() {
             return;
         }
         // Whatever holds the thread up (the host program's own logger, say) is not to hold up the caller.
-        if ended.recv_timeout(PARTING) != Err(RecvTimeoutError::Timeout) {
+        if ended.wait(Instant::now() + PARTING).is_some() {
             let _ = thread.join();
         }
     }

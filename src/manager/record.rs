@@ -1,6 +1,7 @@
 //! What a handle was asked for, for later comparison; all clones of a handle share it.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
@@ -15,17 +16,35 @@ pub(super) struct Record {
     limits: Mutex<Vec<Property>>,
     /// Changes in the order in which systemd accepted them. The dbus thread alone sees that order, and must not
     /// wait for a lock that a caller has: so it sends, and callers take it in.
-    changes: (Sender<Vec<Property>>, Receiver<Vec<Property>>),
+    changes: OnceLock<Box<dyn Changes>>,
+}
+
+/// A channel for changes, made with the first: a program that changes nothing has nothing of its code.
+trait Changes: fmt::Debug + Send + Sync {
+    fn note(&self, change: Vec<Property>);
+    fn take_into(&self, limits: &mut Vec<Property>);
+}
+
+impl Changes for (Sender<Vec<Property>>, Receiver<Vec<Property>>) {
+    fn note(&self, change: Vec<Property>) {
+        let _ = self.0.send(change);
+    }
+
+    fn take_into(&self, limits: &mut Vec<Property>) {
+        for change in self.1.try_iter() {
+            merge(limits, &change);
+        }
+    }
 }
 
 impl Record {
     pub(super) fn new(placed: Vec<Process>, limits: Vec<Property>, group: Option<u64>) -> Record {
-        Record { placed, group, limits: Mutex::new(limits), changes: unbounded() }
+        Record { placed, group, limits: Mutex::new(limits), changes: OnceLock::new() }
     }
 
     /// systemd has accepted a change. Does not block.
     pub(super) fn note(&self, change: Vec<Property>) {
-        let _ = self.changes.0.send(change);
+        self.changes.get_or_init(|| Box::new(unbounded())).note(change);
     }
 
     /// What the unit is to have now.
@@ -36,8 +55,8 @@ impl Record {
     /// Takes in what was noted, so that it does not pile up.
     pub(super) fn take_in(&self) -> MutexGuard<'_, Vec<Property>> {
         let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
-        for change in self.changes.1.try_iter() {
-            merge(&mut limits, &change);
+        if let Some(changes) = self.changes.get() {
+            changes.take_into(&mut limits);
         }
         limits
     }

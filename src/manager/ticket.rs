@@ -8,19 +8,18 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
 use crate::deadline::Deadline;
-use crate::driver::{self, Answer, Driver, Mailbox, RequestId, Slot, Success, Taken, Wake};
+use crate::driver::{self, Answer, Driver, Mailbox, Over, Post, RequestId, Slot, Success, Wake, mailbox};
 use crate::error::{Asked, Error, Result, Stage};
 use crate::job::{JobId, StageTimes};
 
 /// How long past its deadline a caller waits for the driver's own word before it speaks for itself.
 const GRACE: Duration = Duration::from_millis(100);
 
-/// What the dbus thread tells a caller: how far its request is, and the answer.
-struct Told<T> {
+/// How far a request is, written by the dbus thread and read by its caller.
+pub(super) struct Progress {
     asked: Asked,
     stage: AtomicU8,
     job: AtomicU32,
-    answer: Mailbox<Result<T>>,
 }
 
 const STAGES: [Stage; 7] =
@@ -30,20 +29,9 @@ const STAGES: [Stage; 7] =
 pub(super) type Finish<T> = Box<dyn FnOnce(Success, StageTimes) -> Result<T> + Send>;
 
 pub(super) struct TypedSlot<T> {
-    told: Arc<Told<T>>,
-    /// `None` once the answer was given.
-    finish: Option<Finish<T>>,
-    /// Dropped, and so rung, last.
-    _bell: Bell,
-}
-
-impl<T> Drop for TypedSlot<T> {
-    /// Without an answer there is none who could give one any more.
-    fn drop(&mut self) {
-        if self.finish.is_some() {
-            self.told.answer.post(Err(driver::closed()));
-        }
-    }
+    finish: Finish<T>,
+    post: Post<Result<T>, Progress>,
+    bell: Bell,
 }
 
 /// Rings when the answer is there: for a caller who waits with poll(2).
@@ -57,23 +45,25 @@ impl Drop for Bell {
 }
 
 impl<T: Send> Slot for TypedSlot<T> {
-    fn fill(mut self: Box<Self>, answer: Answer) {
+    fn fill(self: Box<Self>, answer: Answer) {
+        // The bell is the first to be taken hold of, so that it is the last to be let go, also in a panic.
+        let TypedSlot { bell: _bell, finish, post } = *self;
         let Answer { result, times } = answer;
-        let Some(finish) = self.finish.take() else { return };
         // A caller that has gone away takes its answer with it.
-        self.told.answer.post(result.and_then(|success| finish(success, times)));
+        post.deliver(result.and_then(|success| finish(success, times)));
     }
 
     fn note(&self, stage: Stage, job: Option<JobId>) {
+        let progress = self.post.note();
         match job {
             Some(job) => {
-                log::debug!("{}: {stage}, job {job}", self.told.asked);
-                self.told.job.store(job.get(), Ordering::Relaxed);
+                log::debug!("{}: {stage}, job {job}", progress.asked);
+                progress.job.store(job.get(), Ordering::Relaxed);
             }
-            None => log::debug!("{}: {stage}", self.told.asked),
+            None => log::debug!("{}: {stage}", progress.asked),
         }
         let at = STAGES.iter().position(|known| *known == stage).unwrap_or_default();
-        self.told.stage.store(u8::try_from(at).unwrap_or_default(), Ordering::Release);
+        progress.stage.store(u8::try_from(at).unwrap_or_default(), Ordering::Release);
     }
 }
 
@@ -89,13 +79,13 @@ pub struct Ticket<T> {
     id: RequestId,
     begun: Instant,
     deadline: Instant,
-    told: Arc<Told<T>>,
+    answer: Arc<Mailbox<Result<T>, Progress>>,
     /// Made for who asks for it.
     channel: OnceLock<Box<dyn Channel<T>>>,
 }
 
 /// The answer, or that it was given before.
-type Given<T> = std::result::Result<Result<T>, Taken>;
+type Given<T> = std::result::Result<Result<T>, Over>;
 
 /// A channel, behind a door, so that a program which asks for none has nothing of its code.
 trait Channel<T>: Send + Sync {
@@ -112,13 +102,13 @@ impl<T: Send> Channel<T> for Receiver<Result<T>> {
         match self.recv_deadline(until) {
             Ok(answer) => Some(Ok(answer)),
             Err(RecvTimeoutError::Timeout) => None,
-            Err(RecvTimeoutError::Disconnected) => Some(Err(Taken)),
+            Err(RecvTimeoutError::Disconnected) => Some(Err(Over)),
         }
     }
 }
 
 fn told<T>(given: Given<T>) -> Result<T> {
-    given.unwrap_or_else(|Taken| Err(driver::closed()))
+    given.unwrap_or_else(|Over| Err(driver::closed()))
 }
 
 impl<T: Send + 'static> Ticket<T> {
@@ -141,10 +131,10 @@ impl<T: Send + 'static> Ticket<T> {
     ) -> Result<Ticket<T>> {
         let begun = Instant::now();
         let (asked, stage, job) = (plan.asked().clone(), AtomicU8::default(), AtomicU32::default());
-        let told = Arc::new(Told { asked, stage, job, answer: Mailbox::default() });
-        let slot = TypedSlot { told: Arc::clone(&told), finish: Some(finish), _bell: Bell(bell) };
+        let (post, answer) = mailbox(Progress { asked, stage, job });
+        let slot = TypedSlot { finish, post, bell: Bell(bell) };
         let id = driver.submit(plan, deadline, Box::new(slot))?;
-        Ok(Ticket { driver: Arc::clone(driver), id, begun, deadline, told, channel: OnceLock::new() })
+        Ok(Ticket { driver: Arc::clone(driver), id, begun, deadline, answer, channel: OnceLock::new() })
     }
 
     /// The channel that the answer comes through, for `crossbeam_channel::select!`.
@@ -163,7 +153,7 @@ impl<T: Send + 'static> Ticket<T> {
     pub fn receiver(&self) -> &Receiver<Result<T>> {
         let channel = self.channel.get_or_init(|| {
             let (to, answer) = bounded(1);
-            self.told.answer.pass_on(to);
+            self.answer.pass_on(to);
             Box::new(answer)
         });
         channel.receiver()
@@ -206,7 +196,7 @@ impl<T> Ticket<T> {
     fn answer_by(&self, until: Instant) -> Option<Result<T>> {
         let answer = match self.channel.get() {
             Some(channel) => channel.wait(until),
-            None => self.told.answer.wait(until),
+            None => self.answer.wait(until),
         };
         answer.map(told)
     }
@@ -232,7 +222,7 @@ impl<T> Ticket<T> {
         }
         let answer = match self.channel.get() {
             Some(channel) => channel.wait(self.begun),
-            None => self.told.answer.look(),
+            None => self.answer.look(),
         };
         answer.map(told)
     }
@@ -265,21 +255,21 @@ impl<T> Ticket<T> {
     /// # Ok::<(), unitwait::Error>(())
     /// ```
     pub fn stage(&self) -> Stage {
-        let at = usize::from(self.told.stage.load(Ordering::Acquire));
+        let at = usize::from(self.answer.note.stage.load(Ordering::Acquire));
         STAGES.get(at).copied().unwrap_or(Stage::Connect)
     }
 
     fn own_timeout(&self) -> Error {
         let stage = self.stage();
-        let job = Some(self.told.job.load(Ordering::Relaxed)).filter(|job| *job != 0).map(JobId::new);
-        Error::Timeout { asked: self.told.asked.clone(), stage, job, waited: self.begun.elapsed() }
+        let job = Some(self.answer.note.job.load(Ordering::Relaxed)).filter(|job| *job != 0).map(JobId::new);
+        Error::Timeout { asked: self.answer.note.asked.clone(), stage, job, waited: self.begun.elapsed() }
     }
 }
 
 impl<T> fmt::Debug for Ticket<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ticket")
-            .field("asked", &self.told.asked)
+            .field("asked", &self.answer.note.asked)
             .field("id", &self.id)
             .finish_non_exhaustive()
     }

@@ -56,7 +56,10 @@ fn fault(name: &str) -> Option<String> {
     }
     let allowed = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
     if let Some(bad) = name.chars().find(|&c| !allowed(c)) {
-        return Some(format!("'{}' may not stand in it (`systemd-escape` makes a name of any text)", bad.escape_debug()));
+        return Some(format!(
+            "'{}' may not stand in it (`systemd-escape` makes a name of any text)",
+            bad.escape_debug()
+        ));
     }
     let Some((prefix, suffix)) = name.rsplit_once('.') else {
         return Some("it has no suffix such as `.scope`".into());
