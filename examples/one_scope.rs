@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     };
     // Not the standard library's, which is not this library's weight to carry.
     let Err(errno) = execvp(name, &command);
-    eprintln!("{errno}");
+    eprintln!("{}", std::io::Error::from(errno));
     ExitCode::FAILURE
 }
 

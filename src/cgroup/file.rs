@@ -35,8 +35,8 @@ pub(super) fn read_again(file: &File) -> io::Result<String> {
 /// Whether a read failed because its process or control group is no more. A file that was opened in time
 /// answers ESRCH (procfs) or ENODEV (cgroupfs) to the read.
 pub(super) fn is_gone(error: &io::Error) -> bool {
-    let gone = [Errno::ENOENT, Errno::ESRCH, Errno::ENODEV];
-    error.raw_os_error().is_some_and(|number| gone.contains(&Errno::from_raw(number)))
+    let gone = [Errno::ENOENT, Errno::ESRCH, Errno::ENODEV].map(|errno| errno as i32);
+    error.raw_os_error().is_some_and(|number| gone.contains(&number))
 }
 
 #[cfg(test)]

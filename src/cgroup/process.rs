@@ -135,7 +135,7 @@ fn read(path: &Path) -> Result<Stat, Unplaceable> {
 
 fn parse(stat: &str) -> Option<Stat> {
     // A process may call itself anything, `) S 1` included: only the last parenthesis ends its name.
-    let (_, rest) = stat.rsplit_once(')')?;
+    let rest = &stat[stat.bytes().rposition(|byte| byte == b')')? + 1..];
     // Fields are counted from 1 in proc(5), and the first one here is the third there.
     let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
     let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();

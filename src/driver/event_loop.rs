@@ -14,7 +14,6 @@ use nix::sys::time::TimeSpec;
 use super::Slot;
 use super::connection::{self, Connecting, Connection};
 use super::fork::Inside;
-use super::mailbox::Post;
 use super::placing;
 use super::plan::Plan;
 use super::router::{Output, Refusal, ReplyTo, RequestId, Router, WatchId, Watcher};
@@ -31,11 +30,15 @@ const FAREWELL: Duration = Duration::from_millis(100);
 
 /// What callers ask of the thread.
 pub(crate) enum Command {
-    Submit { id: RequestId, plan: Box<dyn Plan>, deadline: Instant, reply: Box<dyn Slot> },
+    Submit {
+        id: RequestId,
+        plan: Box<dyn Plan>,
+        deadline: Instant,
+        reply: Box<dyn Slot>,
+    },
     Abandon(RequestId),
-    Watch(WatchId, Box<dyn Watcher>),
-    Unwatch(WatchId),
-    Stats(Post<Stats>),
+    /// Anything else, which a program has nothing of that does not ask for it.
+    Do(Box<dyn FnOnce(&mut EventLoop) + Send>),
     Close,
 }
 
@@ -172,6 +175,18 @@ impl EventLoop {
         Woken { by_bell: has_come(0), by_bus: has_come(1) }
     }
 
+    pub(super) fn watch(&mut self, id: WatchId, watcher: Box<dyn Watcher>) {
+        self.router.watch(id, watcher);
+    }
+
+    pub(super) fn unwatch(&mut self, id: WatchId) {
+        self.router.unwatch(id);
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        self.traffic.add_to(self.router.stats())
+    }
+
     fn take_commands(&mut self) -> bool {
         for _ in 0..TURN {
             let now = Instant::now();
@@ -180,9 +195,7 @@ impl EventLoop {
                     self.router.submit(now, id, plan, deadline, reply);
                 }
                 Ok(Command::Abandon(id)) => self.router.abandon(now, id),
-                Ok(Command::Watch(id, watcher)) => self.router.watch(id, watcher),
-                Ok(Command::Unwatch(id)) => self.router.unwatch(id),
-                Ok(Command::Stats(to)) => to.deliver(self.traffic.add_to(self.router.stats())),
+                Ok(Command::Do(what)) => what(self),
                 Ok(Command::Close) | Err(TryRecvError::Disconnected) => return false,
                 Err(TryRecvError::Empty) => return true,
             }

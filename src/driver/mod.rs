@@ -129,7 +129,8 @@ impl Driver {
         let parts = self.parts()?;
         let id = WatchId(parts.next.fetch_add(1, Ordering::Relaxed));
         let begun = Instant::now();
-        parts.commands.send_deadline(Command::Watch(id, watcher), deadline).map_err(|error| match error {
+        let watch = Command::Do(Box::new(move |it| it.watch(id, watcher)));
+        parts.commands.send_deadline(watch, deadline).map_err(|error| match error {
             SendTimeoutError::Timeout(_) => {
                 let asked = Asked::new(Operation::Watch, None);
                 Error::Timeout { asked, stage: Stage::Queued, job: None, waited: begun.elapsed() }
@@ -142,7 +143,7 @@ impl Driver {
 
     /// Tells the thread that a watcher has gone. Where the way to it is full, the thread finds that out by itself.
     pub(crate) fn unwatch(&self, id: WatchId) {
-        self.tell(Command::Unwatch(id));
+        self.tell(Command::Do(Box::new(move |it| it.unwatch(id))));
     }
 
     /// Tells the thread that a request's caller waits no longer.
@@ -166,7 +167,8 @@ impl Driver {
             let asked = Asked::new(Operation::Stats, None);
             Error::Timeout { asked, stage: Stage::Queued, job: None, waited: wait }
         };
-        parts.commands.send_deadline(Command::Stats(to), until).map_err(|error| match error {
+        let tell = Command::Do(Box::new(move |it| to.deliver(it.stats())));
+        parts.commands.send_deadline(tell, until).map_err(|error| match error {
             SendTimeoutError::Timeout(_) => late(),
             SendTimeoutError::Disconnected(_) => closed(),
         })?;

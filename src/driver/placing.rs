@@ -14,6 +14,7 @@ use dbus::Message;
 
 use crate::cgroup::Process;
 use crate::systemd1::{self, BusError, Call, Members};
+use crate::unit::name;
 
 /// dbus-daemon's own limit on the descriptors in one message (`max_message_unix_fds`, `dbus-daemon(1)`).
 const MOST: usize = 16;
@@ -61,7 +62,7 @@ impl Naming {
 
 /// Told by the error's name; the text only says which of the request's properties is meant.
 fn says_unknown(refusal: &BusError) -> bool {
-    let name = refusal.name.rsplit('.').next().unwrap_or_default();
+    let name = name::after_last(&refusal.name, b'.').unwrap_or_default();
     let mut words = refusal.message.split(|c: char| !c.is_ascii_alphanumeric());
     matches!(name, "PropertyReadOnly" | "UnknownProperty") && words.any(|word| word == systemd1::PIDFDS)
 }

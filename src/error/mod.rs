@@ -7,6 +7,7 @@ use std::io;
 use std::time::Duration;
 
 pub use asked::{Asked, Operation, Stage};
+pub(crate) use tell::Escaped;
 
 use crate::cgroup::{LimitGap, MisplacedProcess};
 use crate::job::{InvocationId, JobId, JobResult};

@@ -1,6 +1,6 @@
 //! Errors in words: one line for people that ends with what can be done.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use super::{Error, Operation, Stage};
 
@@ -118,6 +118,27 @@ fn list<T: fmt::Display>(f: &mut fmt::Formatter<'_>, items: &[T]) -> fmt::Result
 }
 
 /// As much of what was given as people read.
+/// A text whose control characters, and what else moves or hides characters, are shown by their numbers. `{:?}` does so
+/// for all that is not printable, with tables of all such characters.
+pub(crate) struct Escaped<'a>(pub &'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| match c {
+            '\0'..' ' | '"' | '\'' | '\\' | '\u{7f}' => write!(f, "{}", c.escape_default()),
+            '\u{80}'..'\u{a0}'
+            | '\u{ad}'
+            | '\u{61c}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{e0000}'..='\u{10ffff}' => write!(f, "{}", c.escape_unicode()),
+            c => f.write_char(c),
+        })
+    }
+}
+
 fn clipped(given: &str) -> std::borrow::Cow<'_, str> {
     const MOST: usize = 200;
     match given.char_indices().nth(MOST) {
@@ -137,7 +158,7 @@ impl Error {
     fn tell(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::InvalidInput { what, given, reason } => {
-                write!(f, "bad {what} \"{}\": {reason}", clipped(given).escape_debug())
+                write!(f, "bad {what} \"{}\": {reason}", Escaped(&clipped(given)))
             }
             Error::Connect { address, reason } => write!(f, "could not connect to {address}: {reason}"),
             Error::UnitExists { asked, state } => {

@@ -9,6 +9,8 @@ mod incoming;
 pub(crate) use call::{Call, Members, Verb};
 pub(crate) use incoming::{BusError, Incoming, JobRemoved, Reply, UnitChange, UnitNews};
 
+use crate::unit::name;
+
 /// The name that the manager owns on a bus.
 pub(crate) const NAME: &str = "org.freedesktop.systemd1";
 /// The bus's own name, object and interface.
@@ -72,7 +74,7 @@ pub(crate) fn unit_rule(path: &str) -> String {
 
 /// The interface that holds the properties of a unit's type (`…Scope` for `x.scope`).
 pub(crate) fn type_interface(unit: &str) -> String {
-    let suffix = unit.rsplit('.').next().unwrap_or_default();
+    let suffix = name::after_last(unit, b'.').unwrap_or(unit);
     let mut letters = suffix.chars();
     let first = letters.next().map(|c| c.to_ascii_uppercase());
     NAME.chars().chain(std::iter::once('.')).chain(first).chain(letters).collect()

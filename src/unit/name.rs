@@ -1,6 +1,6 @@
 //! Unit names: what systemd takes for one, told before anything is sent.
 
-use crate::error::Error;
+use crate::error::{Error, Escaped};
 
 /// The longest unit name, suffix included; `unit_name_is_valid()` in systemd, and `systemd.unit(5)`.
 pub(crate) const LONGEST: usize = 255;
@@ -30,11 +30,11 @@ pub(crate) fn check(name: &str) -> Result<(), Error> {
 /// Refuses a string that cannot be the name of a unit of this kind (`scope`, `slice`).
 pub(crate) fn check_kind(name: &str, kind: &str) -> Result<(), Error> {
     check(name)?;
-    if name.rsplit('.').next() != Some(kind) {
+    if after_last(name, b'.') != Some(kind) {
         return Err(Error::invalid("unit name", name, format!("the name of a {kind} ends in `.{kind}`")));
     }
     // `unit_type_may_template()`: neither kind has templates.
-    if name.contains('@') {
+    if name.bytes().any(|byte| byte == b'@') {
         return Err(Error::invalid(
             "unit name",
             name,
@@ -47,6 +47,12 @@ pub(crate) fn check_kind(name: &str, kind: &str) -> Result<(), Error> {
     }
 }
 
+/// What is behind the last of these ASCII characters; `None` where there is none.
+pub(crate) fn after_last(text: &str, character: u8) -> Option<&str> {
+    let at = text.bytes().rposition(|byte| byte == character)?;
+    Some(&text[at + 1..])
+}
+
 fn fault(name: &str) -> Option<String> {
     if name.is_empty() {
         return Some("it is empty".into());
@@ -54,16 +60,17 @@ fn fault(name: &str) -> Option<String> {
     if name.len() > LONGEST {
         return Some(format!("it has {} bytes, and {LONGEST} is the most", name.len()));
     }
-    let allowed = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '-' | '_' | '.' | '\\' | '@');
     if let Some(bad) = name.chars().find(|&c| !allowed(c)) {
         return Some(format!(
             "'{}' may not stand in it (`systemd-escape` makes a name of any text)",
-            bad.escape_debug()
+            Escaped(bad.encode_utf8(&mut [0; 4]))
         ));
     }
-    let Some((prefix, suffix)) = name.rsplit_once('.') else {
+    let Some(suffix) = after_last(name, b'.') else {
         return Some("it has no suffix such as `.scope`".into());
     };
+    let prefix = &name[..name.len() - suffix.len() - 1];
     if !SUFFIXES.contains(&suffix) {
         return Some(format!("`.{suffix}` is not the suffix of a unit type"));
     }

@@ -1,6 +1,7 @@
 //! What the values of resource-control properties may be.
 
 use super::Value;
+use crate::error::Escaped;
 
 const NONE: u64 = u64::MAX;
 const WEIGHTS: (u64, u64) = (1, 10_000);
@@ -98,8 +99,8 @@ fn written_fault(name: &str) -> Option<String> {
     let bad = name.chars().find(|c| is_lost(*c))?;
     Some(format!(
         "systemd would lose \"{}\" at its next daemon-reload, for '{}' stands in it; give its node",
-        name.escape_debug(),
-        bad.escape_debug()
+        Escaped(name),
+        Escaped(bad.encode_utf8(&mut [0; 4]))
     ))
 }
 

@@ -47,7 +47,7 @@ impl<K: Ord, V> Table<K, V> {
         match self.find(&key) {
             Ok(at) => Some(std::mem::replace(&mut self.0[at].1, value)),
             Err(at) => {
-                self.0.insert(at, (key, value));
+                self.put(at, (key, value));
                 None
             }
         }
@@ -56,7 +56,7 @@ impl<K: Ord, V> Table<K, V> {
     /// What a key stands for; what it is to stand for where it is new.
     pub(super) fn get_or_insert(&mut self, key: K, new: impl FnOnce() -> V) -> &mut V {
         let at = self.find(&key).unwrap_or_else(|at| {
-            self.0.insert(at, (key, new()));
+            self.put(at, (key, new()));
             at
         });
         &mut self.0[at].1
@@ -67,7 +67,29 @@ impl<K: Ord, V> Table<K, V> {
         K: Borrow<Q>,
     {
         let at = self.find(key).ok()?;
-        self.0.remove(at).map(|(_, value)| value)
+        self.cut(at).map(|(_, value)| value)
+    }
+
+    /// By steps from the nearer end, where it nearly always is already. What the deque itself does moves all between
+    /// at once, and weighs half a kilobyte for each kind of entry.
+    fn put(&mut self, at: usize, entry: (K, V)) {
+        if at < self.0.len() / 2 {
+            self.0.push_front(entry);
+            (0..at).for_each(|step| self.0.swap(step, step + 1));
+        } else {
+            self.0.push_back(entry);
+            (at + 1..self.0.len()).rev().for_each(|step| self.0.swap(step, step - 1));
+        }
+    }
+
+    fn cut(&mut self, at: usize) -> Option<(K, V)> {
+        if at < self.0.len() / 2 {
+            (0..at).rev().for_each(|step| self.0.swap(step, step + 1));
+            self.0.pop_front()
+        } else {
+            (at + 1..self.0.len()).for_each(|step| self.0.swap(step, step - 1));
+            self.0.pop_back()
+        }
     }
 
     pub(super) fn first(&self) -> Option<&K> {
