@@ -175,6 +175,10 @@ impl EventLoop {
         Woken { by_bell: has_come(0), by_bus: has_come(1) }
     }
 
+    pub(super) fn hear_units(&mut self) {
+        self.router.hear_units();
+    }
+
     pub(super) fn watch(&mut self, id: WatchId, watcher: Box<dyn Watcher>) {
         self.router.watch(id, watcher);
     }

@@ -126,19 +126,33 @@ impl Driver {
 
     /// Tells the thread of a watcher. Blocks only while the way to the thread is full, and never past the deadline.
     pub(crate) fn watch(&self, watcher: Box<dyn Watcher>, deadline: Instant) -> Result<WatchId> {
-        let parts = self.parts()?;
-        let id = WatchId(parts.next.fetch_add(1, Ordering::Relaxed));
-        let begun = Instant::now();
-        let watch = Command::Do(Box::new(move |it| it.watch(id, watcher)));
-        parts.commands.send_deadline(watch, deadline).map_err(|error| match error {
-            SendTimeoutError::Timeout(_) => {
-                let asked = Asked::new(Operation::Watch, None);
-                Error::Timeout { asked, stage: Stage::Queued, job: None, waited: begun.elapsed() }
-            }
-            SendTimeoutError::Disconnected(_) => closed(),
-        })?;
-        parts.wake.ring();
+        let id = WatchId(self.parts()?.next.fetch_add(1, Ordering::Relaxed));
+        self.have_done(Asked::new(Operation::Watch, None), deadline, move |it| it.watch(id, watcher))?;
         Ok(id)
+    }
+
+    /// Tells the thread that a wait for a run is to come. Blocks as to [`watch`](Driver::watch) does.
+    pub(crate) fn hear_units(&self, asked: Asked, deadline: Instant) -> Result<()> {
+        self.have_done(asked, deadline, EventLoop::hear_units)
+    }
+
+    fn have_done(
+        &self,
+        asked: Asked,
+        deadline: Instant,
+        what: impl FnOnce(&mut EventLoop) + Send + 'static,
+    ) -> Result<()> {
+        let (parts, begun) = (self.parts()?, Instant::now());
+        match parts.commands.send_deadline(Command::Do(Box::new(what)), deadline) {
+            Ok(()) => {
+                parts.wake.ring();
+                Ok(())
+            }
+            Err(SendTimeoutError::Timeout(_)) => {
+                Err(Error::Timeout { asked, stage: Stage::Queued, job: None, waited: begun.elapsed() })
+            }
+            Err(SendTimeoutError::Disconnected(_)) => Err(closed()),
+        }
     }
 
     /// Tells the thread that a watcher has gone. Where the way to it is full, the thread finds that out by itself.
@@ -161,18 +175,10 @@ impl Driver {
     /// Reads the counters; blocks for at most `wait`.
     pub(crate) fn stats(&self, wait: Duration) -> Result<Stats> {
         let parts = self.parts()?;
-        let until = Instant::now() + wait;
+        let (until, asked) = (Instant::now() + wait, Asked::new(Operation::Stats, None));
         let (to, stats) = mailbox(());
-        let late = || {
-            let asked = Asked::new(Operation::Stats, None);
-            Error::Timeout { asked, stage: Stage::Queued, job: None, waited: wait }
-        };
-        let tell = Command::Do(Box::new(move |it| to.deliver(it.stats())));
-        parts.commands.send_deadline(tell, until).map_err(|error| match error {
-            SendTimeoutError::Timeout(_) => late(),
-            SendTimeoutError::Disconnected(_) => closed(),
-        })?;
-        parts.wake.ring();
+        self.have_done(asked.clone(), until, move |it| to.deliver(it.stats()))?;
+        let late = || Error::Timeout { asked, stage: Stage::Queued, job: None, waited: wait };
         let answer = stats.wait(until + wait).ok_or_else(late)?;
         let mut stats: Stats = answer.map_err(|Over| closed())?;
         stats.timed_out += parts.never_sent.load(Ordering::Relaxed);

@@ -116,6 +116,7 @@ impl Active {
         let bell = Arc::new(Wake::new()?);
         let plan = Box::new(Wait::new(asked.clone(), &self.unit, invocation.object_path()));
         let (driver, finish) = (&self.manager.0.driver, finish_wait(asked));
+        driver.hear_units(until.asked.clone(), until.at)?;
         let ticket = Ticket::submit_with(driver, plan, until.at, finish, Arc::downgrade(&bell))?;
         while let Some(vigil) = vigil.as_mut().filter(|vigil| !vigil.is_empty()) {
             if let Some(end) = ticket.try_wait() {

@@ -283,7 +283,10 @@ impl<R: ReplyTo> Router<R> {
                 self.ask_again_or_lose(now, id);
             }
         }
-        self.stop_listening(now);
+        self.subscribed = false;
+        if let Some(hearing) = self.hearing {
+            (hearing.on_loss)(self, now);
+        }
     }
 
     fn tell_those_in_line(&mut self) {
@@ -373,10 +376,18 @@ impl<R: ReplyTo> Router<R> {
         self.absence = None;
         let is_back = std::mem::replace(&mut self.reached, true);
         self.listen_as_needed();
-        self.keep_rules();
+        if let Some(hearing) = self.hearing {
+            (hearing.keep_rules)(self);
+        }
         self.look_at_all_jobs();
         if is_back {
-            self.look_at_units_again(now);
+            self.look_again_at_units(now);
+        }
+    }
+
+    fn look_again_at_units(&mut self, now: Instant) {
+        if let Some(hearing) = self.hearing {
+            (hearing.look_again)(self, now);
         }
     }
 
@@ -393,7 +404,7 @@ impl<R: ReplyTo> Router<R> {
             self.absence = None;
             let is_back = std::mem::replace(&mut self.reached, true);
             if !self.rest.is_over() && is_back {
-                self.look_at_units_again(now);
+                self.look_again_at_units(now);
             }
         }
     }

@@ -21,7 +21,12 @@ impl<R: ReplyTo> Router<R> {
             }
             Incoming::JobRemoved(removed) => self.on_job_removed(now, removed),
             Incoming::Owner { sender, owner } => self.on_owner(now, sender.as_deref(), owner),
-            Incoming::Unit { sender, news } => self.on_unit(now, sender.as_deref(), news),
+            Incoming::Unit { sender, .. } if !self.is_manager(sender.as_deref()) => self.stats.foreign += 1,
+            Incoming::Unit { news, .. } => {
+                if let Some(hearing) = self.hearing {
+                    (hearing.on_unit)(self, now, news);
+                }
+            }
         }
         self.send_what_fits(now);
     }
@@ -79,7 +84,8 @@ impl<R: ReplyTo> Router<R> {
         answer: Result<Vec<Value>, BusError>,
         from_bus: bool,
     ) {
-        let sharers = self.settle_reference(id, &answer, from_bus);
+        let settle = self.hearing.map(|hearing| hearing.settle_reference);
+        let sharers = settle.map_or_else(Vec::new, |settle| settle(self, id, &answer, from_bus));
         match answer {
             Ok(values) => self.advance(now, id, Event::Answer(values)),
             Err(error) if from_bus => self.on_not_delivered(now, id, error),

@@ -35,7 +35,7 @@ use link::{Absence, Greeting, Link, Nudge};
 use rest::Rest;
 use table::Table;
 pub use watches::UnitEvent;
-use watches::Watches;
+use watches::{Hearing, Watches};
 pub(crate) use watches::{WatchId, Watcher};
 
 /// How long what a late request left behind is followed before it is forgotten.
@@ -50,7 +50,7 @@ pub(crate) const UNANSWERED: Duration = Duration::from_secs(600);
 pub(crate) struct RequestId(pub u64);
 
 /// Where a request's one answer goes; the router never waits for it to be taken.
-pub(crate) trait ReplyTo {
+pub(crate) trait ReplyTo: 'static {
     /// Notes how far the request is, for a caller whose driver does not answer.
     fn reached(&self, stage: Stage, job: Option<JobId>);
 }
@@ -186,7 +186,7 @@ impl InFlight {
 }
 
 #[derive(Debug)]
-pub(crate) struct Router<R> {
+pub(crate) struct Router<R: 'static> {
     address: String,
     link: Link,
     greeting: Option<Greeting>,
@@ -201,6 +201,8 @@ pub(crate) struct Router<R> {
     reached: bool,
     subscribed: bool,
     watches: Watches,
+    /// `None` until units are to be heard of.
+    hearing: Option<&'static Hearing<R>>,
     /// Units whose references are to be given back once the manager is there to take them.
     owed: Vec<String>,
     window: usize,
@@ -235,6 +237,7 @@ impl<R: ReplyTo> Router<R> {
             reached: false,
             subscribed: false,
             watches: Watches::default(),
+            hearing: None,
             owed: Vec::new(),
             window: window.max(1),
             most_in_flight: window.max(1),
@@ -415,7 +418,9 @@ impl<R: ReplyTo> Router<R> {
     }
 
     fn take_step(&mut self, now: Instant, id: RequestId, mut step: Step) {
-        self.listen_for(id, &mut step);
+        if let Some(hearing) = self.hearing {
+            (hearing.listen_for)(self, id, &mut step);
+        }
         match step {
             Step::Call(call) => self.line_up(id, Some(Asking::Call(Box::new(call)))),
             Step::Create => self.line_up(id, Some(Asking::Creation)),
@@ -477,7 +482,7 @@ impl<R: ReplyTo> Router<R> {
         }
         let (times, since) = entry.mark(now);
         times.queued += since;
-        if self.shares_a_reference(now, id) {
+        if self.hearing.is_some_and(|hearing| (hearing.shares_a_reference)(self, now, id)) {
             return;
         }
         let Some(call) = self.requests.get_mut(&id).and_then(|entry| entry.next_call()) else { return };
@@ -534,8 +539,8 @@ impl<R: ReplyTo> Router<R> {
         if let Some(place) = entry.place {
             self.line.leave(place);
         }
-        if let Some(wait) = entry.plan.as_wait() {
-            self.part(id, wait);
+        if let (Some(hearing), Some(wait)) = (self.hearing, entry.plan.as_wait()) {
+            (hearing.part)(self, id, wait);
         }
         if let Some(job) = entry.job {
             self.jobs.leave(job, id);

@@ -153,9 +153,54 @@ impl Watches {
     }
 }
 
+/// Those that wait for another's reference, each with what it goes on with; without, it asks for itself.
+pub(super) type Sharers = Vec<(RequestId, Option<Event>)>;
+
+type Settle<R> = fn(&mut Router<R>, RequestId, &Result<Vec<Value>, BusError>, bool) -> Sharers;
+
+/// What the router does about units, behind pointers: a program that waits for no run and watches no unit has nothing of
+/// it.
+pub(super) struct Hearing<R: 'static> {
+    /// A request takes a step that it may have to hear of units for.
+    pub listen_for: fn(&mut Router<R>, RequestId, &mut Step),
+    /// A wait is over.
+    pub part: fn(&mut Router<R>, RequestId, &Wait),
+    pub shares_a_reference: fn(&mut Router<R>, Instant, RequestId) -> bool,
+    pub settle_reference: Settle<R>,
+    pub on_unit: fn(&mut Router<R>, Instant, UnitNews),
+    pub on_loss: fn(&mut Router<R>, Instant),
+    pub keep_rules: fn(&mut Router<R>),
+    pub look_again: fn(&mut Router<R>, Instant),
+}
+
+impl<R: ReplyTo> Hearing<R> {
+    const ALL: Hearing<R> = Hearing {
+        listen_for: Router::listen_for,
+        part: Router::part,
+        shares_a_reference: Router::shares_a_reference,
+        settle_reference: Router::settle_reference,
+        on_unit: Router::on_unit,
+        on_loss: Router::stop_listening,
+        keep_rules: Router::keep_rules,
+        look_again: Router::look_at_units_again,
+    };
+}
+
+impl<R> fmt::Debug for Hearing<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hearing")
+    }
+}
+
 impl<R: ReplyTo> Router<R> {
+    /// From now on it can be asked to wait for runs.
+    pub(crate) fn hear_units(&mut self) {
+        self.hearing = Some(&Hearing::ALL);
+    }
+
     /// A watcher begins. What comes over the connection after it was told to listen reaches the watcher.
     pub(crate) fn watch(&mut self, id: WatchId, watcher: Box<dyn Watcher>) {
+        self.hear_units();
         self.watches.watchers.insert(id, watcher);
         self.listen_as_needed();
     }
@@ -189,8 +234,7 @@ impl<R: ReplyTo> Router<R> {
     }
 
     /// What was arranged over a connection that is gone.
-    pub(super) fn stop_listening(&mut self, now: Instant) {
-        self.subscribed = false;
+    fn stop_listening(&mut self, now: Instant) {
         self.watches.listening = false;
         self.watches.rules.clear();
         self.watches.references.clear();
@@ -216,7 +260,7 @@ impl<R: ReplyTo> Router<R> {
     }
 
     /// The manager is there again: what happened to units meanwhile was told to nobody.
-    pub(super) fn look_at_units_again(&mut self, now: Instant) {
+    fn look_at_units_again(&mut self, now: Instant) {
         self.watches.interrupted();
         self.watches.references.doubt();
         let owed = std::mem::take(&mut self.owed);
@@ -232,7 +276,7 @@ impl<R: ReplyTo> Router<R> {
     }
 
     /// Sees to it, before a wait's next call, that what happens after that call is heard.
-    pub(super) fn listen_for(&mut self, id: RequestId, step: &mut Step) {
+    fn listen_for(&mut self, id: RequestId, step: &mut Step) {
         let wait = self.requests.get_mut(&id).and_then(|entry| entry.plan.as_wait());
         let Some(wait) = wait else { return };
         let path = wait.unit_path().to_string();
@@ -250,7 +294,7 @@ impl<R: ReplyTo> Router<R> {
     }
 
     /// The rules that a new connection lacks.
-    pub(super) fn keep_rules(&mut self) {
+    fn keep_rules(&mut self) {
         let paths: Vec<String> = self.watches.followers.keys().cloned().collect();
         paths.iter().for_each(|path| self.keep_rule(path));
     }
@@ -270,7 +314,7 @@ impl<R: ReplyTo> Router<R> {
     }
 
     /// Whether a wait whose turn it is to ask for a reference need not: another has asked for the same.
-    pub(super) fn shares_a_reference(&mut self, now: Instant, id: RequestId) -> bool {
+    fn shares_a_reference(&mut self, now: Instant, id: RequestId) -> bool {
         let wait = self.requests.get_mut(&id).and_then(|entry| entry.plan.as_wait());
         let Some(wait) = wait.filter(|wait| wait.is_starting()) else { return false };
         let turn = self.watches.references.turn(wait.unit_path(), id);
@@ -282,12 +326,12 @@ impl<R: ReplyTo> Router<R> {
 
     /// Notes what the answer to a wait's call says of its reference, and tells with what those go on that wait for the
     /// same: the answer, or a call of their own where it does not hold for them.
-    pub(super) fn settle_reference(
+    fn settle_reference(
         &mut self,
         id: RequestId,
         answer: &Result<Vec<Value>, BusError>,
         from_bus: bool,
-    ) -> Vec<(RequestId, Option<Event>)> {
+    ) -> Sharers {
         let wait = self.requests.get_mut(&id).and_then(|entry| entry.plan.as_wait());
         let Some(wait) = wait else { return Vec::new() };
         let (unit, run, is_starting) =
@@ -315,7 +359,7 @@ impl<R: ReplyTo> Router<R> {
     }
 
     /// Gives back what a wait has had.
-    pub(super) fn part(&mut self, id: RequestId, wait: &Wait) {
+    fn part(&mut self, id: RequestId, wait: &Wait) {
         let unit = wait.unit_path();
         self.watches.leave(unit, id);
         self.keep_rule(unit);
@@ -342,11 +386,7 @@ impl<R: ReplyTo> Router<R> {
         }
     }
 
-    pub(super) fn on_unit(&mut self, now: Instant, sender: Option<&str>, news: UnitNews) {
-        if !self.is_manager(sender) {
-            self.stats.foreign += 1;
-            return;
-        }
+    fn on_unit(&mut self, now: Instant, news: UnitNews) {
         match news {
             UnitNews::Loaded(unit) => self.watches.loaded(unit),
             UnitNews::Unloaded(unit) => {

@@ -133,6 +133,7 @@ impl World {
             asked_for: BTreeMap::new(),
             losses: 0,
         };
+        world.router.hear_units();
         world.router.connected(world.now, direct);
         world.drain();
         if direct {
