@@ -1,19 +1,22 @@
 //! The steps that create a unit: the call, its job, a look at the kernel, and what to do where it exists.
 
+mod exists;
+mod unit;
+
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::optional::leave_out;
-use super::placing::{Naming, PidfdsUnknown};
+use super::placing::Naming;
 use super::plan::{
     Created, Event, Outcome, Plan, Step, Success, get_state, out_of_step, property, refusal, says_run_is_over,
 };
-use crate::cgroup::{CgroupLayout, Findings, Inspection, Place, Process, Sights, unit_path};
+use crate::cgroup::{Findings, Inspection, Place};
 use crate::error::{Asked, Error};
 use crate::job::{InvocationId, JobId, JobMode, JobResult};
 use crate::systemd1::{self, BusError, Call, Members, Verb};
-use crate::unit::{OnExists, Properties, Property};
+use crate::unit::Property;
+pub(crate) use unit::{NewUnit, Site};
 
 /// How often one request creates at the most: other programs may take the name again each time it is free.
 const MOST_ATTEMPTS: u32 = 3;
@@ -39,61 +42,12 @@ enum State {
     Starting,
 }
 
-/// What all creations of one manager have in common.
-#[derive(Debug)]
-pub(crate) struct Site {
-    /// The manager's own control group.
-    pub root: String,
-    /// Where it keeps the links that tell a unit's invocation ID.
-    pub links: Option<PathBuf>,
-    pub layout: Arc<CgroupLayout>,
-    pub pidfds_unknown: PidfdsUnknown,
-}
-
-/// A unit to create, as it was asked for. All who have to do with it share it, for thousands may wait in line.
-#[derive(Debug)]
-pub(crate) struct NewUnit {
-    pub asked: Asked,
-    pub slice: Option<Box<str>>,
-    /// The slice that is spread, where `slice` is one of those that it is spread over.
-    pub spread: Option<Box<str>>,
-    pub processes: Box<[Process]>,
-    pub sights: Sights,
-    /// When its processes were looked up.
-    pub seen: Instant,
-    pub properties: Arc<Properties>,
-    pub on_exists: OnExists,
-    pub verify: bool,
-    pub require_limits: bool,
-}
-
-impl NewUnit {
-    pub(crate) fn name(&self) -> &str {
-        self.asked.unit.as_deref().unwrap_or_default()
-    }
-
-    /// Where its group should be.
-    fn place(&self, root: &str) -> Place {
-        let unit = self.name();
-        match (self.spread.as_deref(), self.slice.as_deref()) {
-            // One that is there already, and is joined, may have been spread over another number.
-            (Some(spread), _) => Place::Below { root: unit_path(root, None, spread), unit: unit.into() },
-            (None, None) if !unit.ends_with(".slice") => {
-                Place::Below { root: root.into(), unit: unit.into() }
-            }
-            (None, slice) => Place::Exact(unit_path(root, slice, unit)),
-        }
-    }
-}
-
 /// A unit that is being created, and how far that is. What it asks and looks for is made when its turn comes.
 #[derive(Debug)]
 pub(crate) struct Create {
     unit: Arc<NewUnit>,
     site: Arc<Site>,
     require_limits: bool,
-    /// As the last call named the processes.
-    naming: Option<Naming>,
     state: State,
     attempts: u32,
     outcome: Outcome,
@@ -104,6 +58,8 @@ pub(crate) struct Create {
 /// What has come of a creation so far.
 #[derive(Debug, Default)]
 struct Seen {
+    /// How the last call named the processes.
+    naming: Option<Naming>,
     job: Option<JobId>,
     invocation: Option<InvocationId>,
     held: Option<Findings>,
@@ -122,7 +78,6 @@ impl Create {
             require_limits: unit.require_limits,
             unit,
             site,
-            naming: None,
             state: State::Creating,
             attempts: 0,
             outcome: Outcome::Created,
@@ -223,7 +178,7 @@ impl Create {
     }
 
     fn falls_back(&mut self, refusal: &BusError) -> bool {
-        self.naming.as_mut().is_some_and(|naming| naming.falls_back(refusal))
+        self.seen().naming.as_mut().is_some_and(|naming| naming.falls_back(refusal))
     }
 
     fn leave_out(&mut self, named: &str) -> bool {
@@ -231,137 +186,6 @@ impl Create {
         let is_less = !left.is_empty();
         self.seen().left_out.extend(left);
         is_less
-    }
-
-    /// The name is taken: a failed or just dying leftover is cleared away, anything else is the policy's.
-    fn after_state(&mut self, event: Event) -> Step {
-        let Event::Answer(answer) = event else { return self.unexpected(event) };
-        let state = property(answer).and_then(|value| value.as_str().map(String::from)).unwrap_or_default();
-        let retry = self.attempts < MOST_ATTEMPTS;
-        match (state.as_str(), self.unit.on_exists) {
-            ("active", OnExists::Accept) => {
-                self.outcome = Outcome::Accepted;
-                self.inspect(State::Inspecting)
-            }
-            (_, OnExists::Accept) => {
-                self.outcome = Outcome::Accepted;
-                let (verb, unit) = (Verb::Start, self.name());
-                self.go(State::Starting, Call::UnitJob { verb, unit, mode: JobMode::Replace })
-            }
-            ("failed" | "inactive", _) if retry => {
-                self.go(State::Resetting, Call::ResetFailed { unit: self.name() })
-            }
-            (_, OnExists::Join) => self.read_group(),
-            (_, OnExists::Replace) if retry => self.read_group(),
-            _ => self.fail(Error::UnitExists { asked: self.unit.asked.clone(), state: Some(state) }),
-        }
-    }
-
-    fn read_group(&mut self) -> Step {
-        let interface = systemd1::type_interface(self.unit.name());
-        self.read(State::ReadingGroup, &interface, "ControlGroup")
-    }
-
-    fn after_group(&mut self, event: Event) -> Step {
-        let Event::Answer(answer) = event else { return self.unexpected(event) };
-        let group = property(answer).and_then(|value| value.as_str().map(String::from)).unwrap_or_default();
-        if group.is_empty() {
-            // It ended between two messages; the name may be free now.
-            return self.again();
-        }
-        if self.unit.on_exists == OnExists::Join {
-            self.seen().found = Some(group.into());
-            return self.inspect(State::LookingInside);
-        }
-        // Where the old unit is; the new one may be elsewhere.
-        self.state = State::LookingInside;
-        Step::Inspect(Box::new(self.inspection(Place::Exact(group))))
-    }
-
-    fn again(&mut self) -> Step {
-        if self.attempts < MOST_ATTEMPTS {
-            return self.start();
-        }
-        self.fail(Error::UnitExists { asked: self.unit.asked.clone(), state: None })
-    }
-
-    fn after_look_inside(&mut self, event: Event) -> Step {
-        let Event::Inspected(findings) = event else { return self.unexpected(event) };
-        if self.unit.on_exists == OnExists::Join {
-            self.outcome = Outcome::Joined;
-            if findings.misplaced.is_empty() && !findings.present.is_empty() {
-                return self.after_inspection(Event::Inspected(findings));
-            }
-            return self.go(State::Attaching, self.attach_call());
-        }
-        if let Some(&pid) = findings.present.first() {
-            return self.fail(Error::WouldKill { asked: self.unit.asked.clone(), pid });
-        }
-        self.outcome = Outcome::Replaced;
-        let (verb, unit) = (Verb::Stop, self.name());
-        self.go(State::StoppingOld, Call::UnitJob { verb, unit, mode: JobMode::Replace })
-    }
-
-    fn after_stop(&mut self, event: Event) -> Step {
-        match event {
-            Event::Job(_, JobResult::Done) => {
-                self.go(State::Resetting, Call::ResetFailed { unit: self.name() })
-            }
-            Event::Job(job, result) => {
-                self.fail(Error::JobFailed { asked: self.unit.asked.clone(), job, result })
-            }
-            Event::Refused(error) if says_run_is_over(&error) => self.again(),
-            other => self.unexpected(other),
-        }
-    }
-
-    fn attach_call(&self) -> Call {
-        Call::Attach { unit: self.name(), pids: self.pids() }
-    }
-
-    fn after_attach(&mut self, event: Event) -> Step {
-        match event {
-            Event::Answer(_) => self.inspect(State::Inspecting),
-            Event::Refused(error) => {
-                match refusal(self.unit.asked.clone(), &self.attach_call(), error) {
-                    // The refusal of a unit without delegation has no name of its own, so the unit is asked.
-                    Error::Dbus { name, message, .. } => {
-                        self.seen().refusal = Some(BusError { name, message });
-                        let interface = systemd1::type_interface(self.unit.name());
-                        self.read(State::ReadingDelegate, &interface, "Delegate")
-                    }
-                    other => self.fail(other),
-                }
-            }
-            other => self.unexpected(other),
-        }
-    }
-
-    fn after_delegate(&mut self, event: Event) -> Step {
-        let delegated = match event {
-            Event::Answer(answer) => property(answer).and_then(|value| value.as_bool()),
-            _ => None,
-        };
-        let asked = self.unit.asked.clone();
-        match self.seen().refusal.take() {
-            Some(BusError { name, message }) if delegated != Some(false) => {
-                self.fail(Error::Dbus { asked, name, message })
-            }
-            _ => self.fail(Error::NotDelegated { asked }),
-        }
-    }
-
-    fn after_start(&mut self, event: Event) -> Step {
-        match event {
-            Event::Job(job, JobResult::Done) => {
-                self.seen().job = Some(job);
-                self.inspect(State::Inspecting)
-            }
-            Event::Job(job, result) => {
-                self.fail(Error::JobFailed { asked: self.unit.asked.clone(), job, result })
-            }
-            other => self.unexpected(other),
-        }
     }
 
     fn after_inspection(&mut self, event: Event) -> Step {
@@ -539,8 +363,9 @@ impl Plan for Create {
     fn creation(&mut self) -> Option<Call> {
         // Decided now, and not when it was asked for: what others have learnt of this manager since counts, and no
         // earlier request is to ask twice where a later one asks once, and so comes first.
-        if self.naming.as_ref().is_none_or(Naming::by_pidfd) {
-            self.naming = Some(Naming::new(self.site.pidfds_unknown.clone(), &self.unit.processes));
+        if self.seen().naming.as_ref().is_none_or(Naming::by_pidfd) {
+            let naming = Naming::new(self.site.pidfds_unknown.clone(), &self.unit.processes);
+            self.seen().naming = Some(naming);
         }
         Some(self.create_call())
     }
@@ -575,7 +400,8 @@ impl Plan for Create {
     }
 
     fn carries_descriptors(&self) -> bool {
-        self.naming.as_ref().is_some_and(Naming::by_pidfd)
+        let naming = self.seen.as_ref().and_then(|seen| seen.naming.as_ref());
+        naming.is_some_and(Naming::by_pidfd)
     }
 
     fn is_past_its_job(&self) -> bool {

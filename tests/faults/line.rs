@@ -22,7 +22,7 @@ fn a_request_that_waits_in_line_takes_less_than_a_kibibyte_and_goes_out_when_its
         let submit = |number: usize| -> Ticket<ActiveScope> {
             let slice = format!("line-t{}.slice", number % 100);
             let scope = Scope::new(name(number)).own_process().slice(slice).default_dependencies(false);
-            world.manager.submit(&scope.memory_max(64 << 20).verify(false), LONG).expect("handed over")
+            world.manager.submit(&scope.verify(false), LONG).expect("handed over")
         };
         let mut tickets = Vec::with_capacity(2 * MANY);
         // What is taken once, and an allocator's own way to begin, are not the line's.
@@ -36,7 +36,7 @@ fn a_request_that_waits_in_line_takes_less_than_a_kibibyte_and_goes_out_when_its
         for (number, ticket) in tickets.into_iter().enumerate().take(100) {
             let call = world.script.next("StartTransientUnit");
             assert_eq!(call.unit(), name(number));
-            assert_eq!(call.properties(), ["PIDs", "Slice", "DefaultDependencies", "MemoryMax"]);
+            assert_eq!(call.properties(), ["PIDs", "Slice", "DefaultDependencies"]);
             call.carry_out();
             ticket.wait(LONG).expect("it is carried out");
         }

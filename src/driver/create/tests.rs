@@ -1,8 +1,11 @@
+use std::time::Instant;
+
 use super::*;
-use crate::cgroup::{CgroupLayout, Process};
+use crate::cgroup::{CgroupLayout, Process, Sights};
+use crate::driver::PidfdsUnknown;
 use crate::error::Operation;
 use crate::systemd1::BusError;
-use crate::unit::Value;
+use crate::unit::{OnExists, Properties, Value};
 
 const RUN: &str = "0123456789abcdef0123456789abcdef";
 

@@ -6,9 +6,10 @@
 //!
 //! This file has the callers' side; `link` has the connection's life, `messages` what comes over it, `line` who
 //! goes next, `jobs` who waits for which job, `watches` who is told of which unit, `references` which units are held for
-//! that, `relook` what is asked where an end was not heard, `rest` what is not kept up while nothing is asked, and
-//! `table` what all of them keep their entries in.
+//! that, `relook` what is asked where an end was not heard, and `rest` what is not kept up while nothing is asked;
+//! `entry` is what is kept of a request, and `table` what all keep their entries in.
 
+mod entry;
 mod jobs;
 mod line;
 mod link;
@@ -27,9 +28,10 @@ use super::stats::Stats;
 use crate::cgroup::{Findings, Inspection};
 use crate::error::{Error, Stage};
 use crate::job::{JobId, StageTimes};
-use crate::systemd1::{Call, Verb};
+use crate::systemd1::Call;
+use entry::{Asking, Entry};
 use jobs::Jobs;
-use line::{Lane, Line, Place};
+use line::{Lane, Line};
 pub(crate) use link::Refusal;
 use link::{Absence, Greeting, Link, Nudge};
 use rest::Rest;
@@ -75,89 +77,6 @@ pub(crate) enum Output<R> {
     HangUp,
     /// End the connection, which nobody needs for now. That is no loss.
     LetGo,
-}
-
-/// The call that a request makes next, or has made last.
-#[derive(Debug)]
-enum Asking {
-    /// The plan's creation. It is not kept here, for it may be large, and thousands may wait in line.
-    Creation,
-    Call(Box<Call>),
-}
-
-impl Asking {
-    fn lane(&self) -> Lane {
-        match self {
-            Asking::Creation => Lane::Creation,
-            Asking::Call(call) => Lane::of(call),
-        }
-    }
-
-    /// What is to be done to a unit that is there.
-    fn verb(&self) -> Option<Verb> {
-        let Asking::Call(call) = self else { return None };
-        match **call {
-            Call::UnitJob { verb, .. } | Call::RunJob { verb, .. } => Some(verb),
-            _ => None,
-        }
-    }
-
-    fn may_be_repeated(&self) -> bool {
-        matches!(self, Asking::Call(call) if call.may_be_repeated())
-    }
-}
-
-#[derive(Debug)]
-struct Entry<R> {
-    plan: Box<dyn Plan>,
-    /// `None` once the answer was given: the entry is then only being settled.
-    reply: Option<R>,
-    /// Whether a late creation's unit is being looked at, for it may have to be cleared away.
-    settling: bool,
-    /// Whether a call that changes something was carried out, or is being.
-    half_way: bool,
-    stage: Stage,
-    place: Option<Place>,
-    job: Option<JobId>,
-    asking: Option<Asking>,
-    deadline: Instant,
-    submitted: Instant,
-    /// `None` until something was sent.
-    times: Option<Box<Times>>,
-}
-
-#[derive(Debug)]
-struct Times {
-    stages: StageTimes,
-    marked: Instant,
-}
-
-impl<R> Entry<R> {
-    /// The unit that was asked for.
-    fn unit(&self) -> Option<&str> {
-        self.plan.asked().unit.as_deref()
-    }
-
-    /// The unit by whose name the end of its job is told. Only a created unit's is sure to be the name that was
-    /// asked for: that of any other may be an alias.
-    fn created_unit(&self) -> Option<&str> {
-        self.unit().filter(|_| matches!(self.asking, Some(Asking::Creation)))
-    }
-
-    /// The call to send now.
-    fn next_call(&mut self) -> Option<Call> {
-        match self.asking.as_ref()? {
-            Asking::Creation => self.plan.creation(),
-            Asking::Call(call) => Some((**call).clone()),
-        }
-    }
-
-    /// The times of its stages, and what has passed since it was marked last, which is another's from now on.
-    fn mark(&mut self, now: Instant) -> (&mut StageTimes, Duration) {
-        let first = || Box::new(Times { stages: StageTimes::default(), marked: self.submitted });
-        let Times { stages, marked } = &mut **self.times.get_or_insert_with(first);
-        (stages, now.saturating_duration_since(std::mem::replace(marked, now)))
-    }
 }
 
 /// What an answer is for.

@@ -294,10 +294,10 @@ impl World {
 
     /// Whether somebody has done all there is to do to be told of a run's end.
     fn is_followed(&self, run: u64) -> bool {
-        let follows = |(RequestId(caller), entry): (&RequestId, &Box<Entry<Caller>>)| {
+        let follows = |RequestId(caller): &RequestId, entry: &Entry<Caller>| {
             entry.stage == Stage::Wait && entry.reply.is_some() && self.askers[caller].run == run
         };
-        self.router.link.is_up() && self.router.requests.iter().any(follows)
+        self.router.link.is_up() && self.router.requests.iter().any(|(id, entry)| follows(id, entry))
     }
 
     /// The processes of a unit end by themselves.
