@@ -28,10 +28,11 @@ pub(crate) fn unit_path(root: &str, slice: Option<&str>, unit: &str) -> String {
     let mut path = root.trim_end_matches('/').to_string();
     let holder = if unit.ends_with(".slice") { Some(unit) } else { slice };
     if let Some(stem) = holder.and_then(|slice| slice.strip_suffix(".slice")).filter(|stem| *stem != "-") {
-        let ends = stem.match_indices('-').map(|(at, _)| at).chain([stem.len()]);
-        for end in ends {
-            path.push('/');
-            path.push_str(&escape(&format!("{}.slice", &stem[..end])));
+        for end in 0..=stem.len() {
+            if matches!(stem.as_bytes().get(end), Some(b'-') | None) {
+                path.push('/');
+                path.push_str(&escape(&format!("{}.slice", &stem[..end])));
+            }
         }
     }
     if !unit.ends_with(".slice") {

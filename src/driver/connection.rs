@@ -2,7 +2,6 @@
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use dbus::Message;
@@ -115,7 +114,7 @@ impl Connecting {
             tell.deliver(opened.map_err(Refusal::from));
             wake.ring();
         };
-        signals::without(|| thread::Builder::new().name("unitwait-connect".into()).spawn(connect))?;
+        signals::spawn("unitwait-connect", Box::new(connect))?;
         Ok(Connecting(outcome))
     }
 

@@ -12,10 +12,57 @@ use crossbeam_channel::Sender;
 use crossbeam_utils::atomic::AtomicCell;
 
 /// Who is told that the answer is there.
-enum Waiter<T> {
+enum Waiter {
     Thread(Thread),
     /// Boxed, so that a program which asks for no channel has none of its code.
-    Channel(Box<dyn FnOnce(T) + Send>),
+    Channel(Box<dyn FnOnce() + Send>),
+}
+
+/// Whether the answer is there, and who waits for it.
+#[derive(Default)]
+struct Word {
+    waiter: AtomicCell<Option<Box<Waiter>>>,
+    is_posted: AtomicBool,
+}
+
+impl Word {
+    fn post(&self) {
+        self.is_posted.store(true, Ordering::Release);
+        // Either this sees the waiter, or the waiter, who leaves word first and looks then, sees the answer.
+        fence(Ordering::SeqCst);
+        self.tell();
+    }
+
+    fn tell(&self) {
+        match self.waiter.take().map(|waiter| *waiter) {
+            Some(Waiter::Thread(thread)) => thread.unpark(),
+            Some(Waiter::Channel(pass_on)) => pass_on(),
+            None => {}
+        }
+    }
+
+    /// Leaves word with the poster; whether the answer is there already, so that it may not have heard.
+    fn leave(&self, waiter: Waiter) -> bool {
+        self.waiter.store(Some(Box::new(waiter)));
+        fence(Ordering::SeqCst);
+        self.is_posted()
+    }
+
+    fn is_posted(&self) -> bool {
+        self.is_posted.load(Ordering::Acquire)
+    }
+
+    fn wait(&self, until: Instant) {
+        let mut is_there = self.is_posted() || self.leave(Waiter::Thread(thread::current()));
+        while !is_there {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            thread::park_timeout(left);
+            is_there = self.is_posted();
+        }
+    }
 }
 
 /// There is no answer, and none will come: it was taken before, or nobody is left to give it.
@@ -27,14 +74,12 @@ pub(crate) struct Mailbox<T, N = ()> {
     /// What both ends are to see beside it.
     pub note: N,
     answer: AtomicCell<Option<Box<T>>>,
-    waiter: AtomicCell<Option<Box<Waiter<T>>>>,
-    is_posted: AtomicBool,
+    word: Word,
 }
 
 /// An empty mailbox, and the right to fill it.
 pub(crate) fn mailbox<T, N>(note: N) -> (Post<T, N>, Arc<Mailbox<T, N>>) {
-    let (answer, waiter) = (AtomicCell::new(None), AtomicCell::new(None));
-    let mailbox = Arc::new(Mailbox { note, answer, waiter, is_posted: AtomicBool::new(false) });
+    let mailbox = Arc::new(Mailbox { note, answer: AtomicCell::new(None), word: Word::default() });
     (Post(Arc::clone(&mailbox)), mailbox)
 }
 
@@ -54,37 +99,11 @@ impl<T, N> Post<T, N> {
 
 impl<T, N> Drop for Post<T, N> {
     fn drop(&mut self) {
-        self.0.is_posted.store(true, Ordering::Release);
-        // Either this sees the waiter, or the waiter, who leaves word first and looks then, sees the answer.
-        fence(Ordering::SeqCst);
-        self.0.tell();
+        self.0.word.post();
     }
 }
 
 impl<T, N> Mailbox<T, N> {
-    fn tell(&self) {
-        match self.waiter.take().map(|waiter| *waiter) {
-            Some(Waiter::Thread(thread)) => thread.unpark(),
-            Some(Waiter::Channel(send)) => {
-                if let Some(answer) = self.take() {
-                    send(answer);
-                }
-            }
-            None => {}
-        }
-    }
-
-    /// Leaves word with the poster; whether the answer is there already, so that it may not have heard.
-    fn leave_word(&self, waiter: Waiter<T>) -> bool {
-        self.waiter.store(Some(Box::new(waiter)));
-        fence(Ordering::SeqCst);
-        self.is_posted()
-    }
-
-    fn is_posted(&self) -> bool {
-        self.is_posted.load(Ordering::Acquire)
-    }
-
     fn take(&self) -> Option<T> {
         self.answer.take().map(|answer| *answer)
     }
@@ -92,32 +111,30 @@ impl<T, N> Mailbox<T, N> {
     /// The answer, or that there is none; `None` where it may yet come.
     pub(crate) fn look(&self) -> Option<Result<T, Over>> {
         // In this order, for it may come in between.
-        let was_posted = self.is_posted();
+        let was_posted = self.word.is_posted();
         self.take().map(Ok).or(was_posted.then_some(Err(Over)))
     }
 
     /// Waits until the answer is there, or until the time given here: the only one to wait.
     pub(crate) fn wait(&self, until: Instant) -> Option<Result<T, Over>> {
-        let mut is_there = self.is_posted() || self.leave_word(Waiter::Thread(thread::current()));
-        while !is_there {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            thread::park_timeout(left);
-            is_there = self.is_posted();
-        }
+        self.word.wait(until);
         self.look()
     }
 }
 
-impl<T: Send + 'static, N> Mailbox<T, N> {
+impl<T: Send + 'static, N: Send + Sync + 'static> Mailbox<T, N> {
     /// Has the answer go on into a channel of capacity one, which ends then.
-    pub(crate) fn pass_on(&self, to: Sender<T>) {
-        // A receiver that has gone away takes its answer with it.
-        let send = move |answer| drop(to.try_send(answer));
-        if self.leave_word(Waiter::Channel(Box::new(send))) {
-            self.tell();
+    pub(crate) fn pass_on(self: &Arc<Self>, to: Sender<T>) {
+        // A post is never kept for ever, and with it goes this.
+        let mailbox = Arc::clone(self);
+        let pass_on = move || {
+            if let Some(answer) = mailbox.take() {
+                // A receiver that has gone away takes its answer with it.
+                let _ = to.try_send(answer);
+            }
+        };
+        if self.word.leave(Waiter::Channel(Box::new(pass_on))) {
+            self.word.tell();
         }
     }
 }

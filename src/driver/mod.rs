@@ -89,7 +89,7 @@ impl Driver {
                 log::error!("the dbus thread panicked; its manager is closed");
             }
         };
-        let spawned = signals::without(|| thread::Builder::new().name(name.into()).spawn(run));
+        let spawned = signals::spawn(name, Box::new(run));
         let thread = spawned.map_err(|source| Error::System { doing: "start the dbus thread", source })?;
         let (next, never_sent) = (AtomicU64::new(1), AtomicU64::new(0));
         Ok(Driver { parts: Some(Parts { commands, wake, thread, ended, next, never_sent }), here })

@@ -1,5 +1,8 @@
 //! Threads of the driver take no signals: those are the host program's.
 
+use std::io;
+use std::thread::{self, JoinHandle};
+
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 
 /// Runs `spawn` with all signals blocked, so that the thread it makes begins with them blocked, and puts the
@@ -12,4 +15,9 @@ pub(crate) fn without<T>(spawn: impl FnOnce() -> T) -> T {
         let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None);
     }
     made
+}
+
+/// Starts a thread of that kind.
+pub(super) fn spawn(name: &str, run: Box<dyn FnOnce() + Send>) -> io::Result<JoinHandle<()>> {
+    without(|| thread::Builder::new().name(name.into()).spawn(run))
 }

@@ -75,9 +75,11 @@ pub(crate) fn unit_rule(path: &str) -> String {
 /// The interface that holds the properties of a unit's type (`…Scope` for `x.scope`).
 pub(crate) fn type_interface(unit: &str) -> String {
     let suffix = name::after_last(unit, b'.').unwrap_or(unit);
-    let mut letters = suffix.chars();
-    let first = letters.next().map(|c| c.to_ascii_uppercase());
-    NAME.chars().chain(std::iter::once('.')).chain(first).chain(letters).collect()
+    let mut interface = format!("{NAME}.{suffix}");
+    if let Some(first) = interface.get_mut(NAME.len() + 1..NAME.len() + 2) {
+        first.make_ascii_uppercase();
+    }
+    interface
 }
 
 /// A unit's object path: each byte that a path cannot hold becomes `_` and two hex digits, and so does a

@@ -77,7 +77,9 @@ impl Line {
 
     /// All who wait, in their order within each lane.
     pub(super) fn ids(&self) -> Vec<RequestId> {
-        self.lanes.iter().flat_map(Table::values).copied().collect()
+        let mut ids = Vec::with_capacity(self.len());
+        self.lanes.iter().for_each(|lane| ids.extend(lane.values()));
+        ids
     }
 
     pub(super) fn len(&self) -> usize {
