@@ -404,6 +404,11 @@ impl Plan for Create {
         naming.is_some_and(Naming::by_pidfd)
     }
 
+    fn is_to_fall_back(&self) -> bool {
+        let naming = self.seen.as_ref().and_then(|seen| seen.naming.as_ref());
+        naming.is_some_and(Naming::is_to_fall_back)
+    }
+
     fn is_past_its_job(&self) -> bool {
         let looks = matches!(
             self.state,

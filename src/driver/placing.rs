@@ -44,6 +44,11 @@ impl Naming {
         self.by_pidfd
     }
 
+    /// Whether it was named by pidfd before it was known that this manager refuses that.
+    pub(super) fn is_to_fall_back(&self) -> bool {
+        self.by_pidfd && self.unknown.0.load(Ordering::Relaxed)
+    }
+
     /// Whether a refusal was for the pidfds, so that the same creation is to be asked for once more, by number.
     pub(super) fn falls_back(&mut self, refusal: &BusError) -> bool {
         let unknown = says_unknown(refusal);

@@ -96,6 +96,11 @@ pub(crate) trait Plan: fmt::Debug + Send {
         false
     }
 
+    /// Whether the call of a creation that is under way is sure to be refused, and to be made again.
+    fn is_to_fall_back(&self) -> bool {
+        false
+    }
+
     /// The wait for a run, where that is what this is.
     fn as_wait(&mut self) -> Option<&mut Wait> {
         None

@@ -67,11 +67,11 @@ impl Line {
         self.lanes[place.lane as usize].remove(&place.turn);
     }
 
-    /// Takes out the request whose turn it is among the lanes that have room.
-    pub(super) fn next(&mut self, has_room: impl Fn(Lane) -> bool) -> Option<RequestId> {
+    /// Takes out the request whose turn it is among the lanes that have room, for one that begins or not.
+    pub(super) fn next(&mut self, has_room: impl Fn(Lane, bool) -> bool) -> Option<RequestId> {
         let first = |lane: &Lane| self.lanes[*lane as usize].first().copied();
-        let open = Lane::ALL.into_iter().filter(|lane| has_room(*lane));
-        let lane = open.filter(|lane| first(lane).is_some()).min_by_key(first)?;
+        let may_go = |lane: &Lane| first(lane).is_some_and(|turn| has_room(*lane, turn >= NEW));
+        let lane = Lane::ALL.into_iter().filter(may_go).min_by_key(first)?;
         self.lanes[lane as usize].pop_first()
     }
 
@@ -104,11 +104,12 @@ mod tests {
         line.join(id(3), Lane::Creation, false);
         line.join(id(4), Lane::Creation, true);
         line.leave(gone);
-        let no_jobs = |lane| lane != Lane::Job;
+        let no_jobs = |lane, _| lane != Lane::Job;
         assert_eq!(line.next(no_jobs), Some(id(4)));
         assert_eq!(line.next(no_jobs), Some(id(3)));
         assert_eq!(line.next(no_jobs), None);
-        assert_eq!(line.next(|_| true), Some(id(1)));
+        assert_eq!(line.next(|_, begins| !begins), None);
+        assert_eq!(line.next(|_, _| true), Some(id(1)));
         assert!(line.is_empty());
     }
 }

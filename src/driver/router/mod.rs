@@ -7,13 +7,14 @@
 //! This file has the callers' side; `link` has the connection's life, `messages` what comes over it, `line` who
 //! goes next, `jobs` who waits for which job, `watches` who is told of which unit, `references` which units are held for
 //! that, `relook` what is asked where an end was not heard, and `rest` what is not kept up while nothing is asked;
-//! `entry` is what is kept of a request, and `table` what all keep their entries in.
+//! `order` keeps creations in order, `entry` is what is kept of a request, and `table` what all keep their entries in.
 
 mod entry;
 mod jobs;
 mod line;
 mod link;
 mod messages;
+mod order;
 mod references;
 mod relook;
 mod rest;
@@ -120,6 +121,8 @@ pub(crate) struct Router<R: 'static> {
     reached: bool,
     subscribed: bool,
     watches: Watches,
+    /// Until when creations that have not begun let others go first.
+    held_until: Option<Instant>,
     /// `None` until units are to be heard of.
     hearing: Option<&'static Hearing<R>>,
     /// Units whose references are to be given back once the manager is there to take them.
@@ -156,6 +159,7 @@ impl<R: ReplyTo> Router<R> {
             reached: false,
             subscribed: false,
             watches: Watches::default(),
+            held_until: None,
             hearing: None,
             owed: Vec::new(),
             window: window.max(1),
@@ -182,7 +186,13 @@ impl<R: ReplyTo> Router<R> {
     /// When [`Router::tick`] is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let first = self.timers.first().map(|&(at, _)| at);
-        first.into_iter().chain(self.absence_ends()).chain(self.nudge_is_due()).chain(self.rest.at()).min()
+        first
+            .into_iter()
+            .chain(self.absence_ends())
+            .chain(self.nudge_is_due())
+            .chain(self.rest.at())
+            .chain(self.held_until)
+            .min()
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -372,6 +382,7 @@ impl<R: ReplyTo> Router<R> {
     }
 
     fn send_what_fits(&mut self, now: Instant) {
+        let lets_others_go_first = self.lets_others_go_first(now);
         while self.manager_is_there() && self.in_flight.len() < self.window {
             self.expect_word();
             if let Some(look) = self.to_look.pop_front() {
@@ -379,7 +390,10 @@ impl<R: ReplyTo> Router<R> {
                 continue;
             }
             let room = Lane::ALL.map(|lane| self.has_room(lane));
-            let Some(id) = self.line.next(|lane| room[lane as usize]) else { break };
+            let held = |lane, begins| lane == Lane::Creation && begins && lets_others_go_first;
+            let Some(id) = self.line.next(|lane, begins| room[lane as usize] && !held(lane, begins)) else {
+                break;
+            };
             self.send(now, id);
         }
         self.note_rest(now);
