@@ -46,7 +46,12 @@ fn compare(program: &str, rounds: &str) -> Result<(), Box<dyn Error>> {
         }
     }
     let (ours, theirs) = (median(ours), median(theirs));
-    println!("one_scope: {ours:?}; systemd-run: {theirs:?}; medians of {rounds} rounds");
+    let millis = |time: Duration| time.as_secs_f64() * 1e3;
+    println!(
+        "one_scope: {:.2} ms; systemd-run: {:.2} ms; medians of {rounds} rounds",
+        millis(ours),
+        millis(theirs)
+    );
     println!("ratio: {:.0} hundredths", ours.as_secs_f64() / theirs.as_secs_f64() * 100.0);
     Ok(())
 }

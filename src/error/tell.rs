@@ -117,7 +117,6 @@ fn list<T: fmt::Display>(f: &mut fmt::Formatter<'_>, items: &[T]) -> fmt::Result
     Ok(())
 }
 
-/// As much of what was given as people read.
 /// A text whose control characters, and what else moves or hides characters, are shown by their numbers. `{:?}` does so
 /// for all that is not printable, with tables of all such characters.
 pub(crate) struct Escaped<'a>(pub &'a str);
@@ -139,6 +138,7 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
+/// As much of what was given as people read.
 fn clipped(given: &str) -> std::borrow::Cow<'_, str> {
     const MOST: usize = 200;
     match given.char_indices().nth(MOST) {
