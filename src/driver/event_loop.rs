@@ -232,7 +232,7 @@ impl EventLoop {
             let alive = connection.pump();
             drop(inside);
             // The router logs, and the host program's logger may take its time: none of a fork's.
-            while let Some((incoming, size)) = next_of(connection) {
+            while let Some((incoming, size)) = next_of(connection, self.is_deaf()) {
                 self.traffic.received.0 += 1;
                 self.traffic.received.1 += size;
                 if let Some(incoming) = incoming {
@@ -243,6 +243,11 @@ impl EventLoop {
                 self.lose_connection();
             }
         }
+    }
+
+    /// Whether what comes of units is of no use: systemd tells of all of them, unasked, whoever is at its own socket.
+    fn is_deaf(&self) -> bool {
+        self.endpoint.direct && !self.router.hears_units()
     }
 
     fn connect_if_due(&mut self) {
@@ -319,8 +324,9 @@ impl EventLoop {
 }
 
 /// The next message, as far as it says anything here, and its size.
-fn next_of(connection: &Connection) -> Option<(Option<Incoming>, u64)> {
+fn next_of(connection: &Connection, deaf: bool) -> Option<(Option<Incoming>, u64)> {
     let _inside = Inside::enter();
     let message = connection.next()?;
-    Some((Incoming::parse(&message), connection::size(&message)))
+    let incoming = if deaf && Incoming::is_of_units(&message) { None } else { Incoming::parse(&message) };
+    Some((incoming, connection::size(&message)))
 }

@@ -136,6 +136,12 @@ impl Incoming {
         }
     }
 
+    /// Whether it is a signal that tells of units, and not of jobs.
+    pub(crate) fn is_of_units(message: &Message) -> bool {
+        let is_one = |member: &str| matches!(member, "UnitNew" | "UnitRemoved" | "PropertiesChanged");
+        message.msg_type() == MessageType::Signal && message.member().is_some_and(|member| is_one(&member))
+    }
+
     fn parse_signal(message: &Message, sender: Option<String>) -> Option<Incoming> {
         let (path, interface, member) = (message.path()?, message.interface()?, message.member()?);
         match (&*path, &*interface, &*member) {

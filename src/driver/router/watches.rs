@@ -198,6 +198,11 @@ impl<R: ReplyTo> Router<R> {
         self.hearing = Some(&Hearing::ALL);
     }
 
+    /// Whether anybody is to be told of units now.
+    pub(crate) fn hears_units(&self) -> bool {
+        !(self.watches.watchers.is_empty() && self.watches.followers.is_empty())
+    }
+
     /// A watcher begins. What comes over the connection after it was told to listen reaches the watcher.
     pub(crate) fn watch(&mut self, id: WatchId, watcher: Box<dyn Watcher>) {
         self.hear_units();
