@@ -94,6 +94,7 @@ fn works(peers: &Path) -> Result<Vec<Work>, Failure> {
     Ok(vec![
         work("one caller", "sd-bus", &sdbus, "system", 1),
         work("one caller", "unitwait", &own, "system", 1),
+        work("one caller", "sd-bus, promises kept", &sdbus, "kept", 1),
         work("one caller", "sd-bus, new connection", &sdbus, "fresh", 1),
         work("one caller", "systemd-run", &none, "system", 1),
         work("one caller", "go-systemd", &go, "system", 1),
