@@ -5,7 +5,7 @@ use std::fmt::Write;
 const WIDTH: f64 = 340.0;
 const HEIGHT: f64 = 300.0;
 const LEFT: f64 = 58.0;
-const RIGHT: f64 = 14.0;
+const RIGHT: f64 = 24.0;
 const TOP: f64 = 34.0;
 const BOTTOM: f64 = 50.0;
 
