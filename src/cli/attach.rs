@@ -13,8 +13,7 @@ use crate::units::adopt_scope;
 pub fn attach(session: &Session, asked: &Attach) -> Result<(), Failure> {
     let unit = with_suffix(&asked.unit, ".scope");
     let pids = asked.pid.iter().copied().map(pid).collect::<Result<Vec<u32>, Failure>>()?;
-    let mut live = Live::begin(session, std::slice::from_ref(&unit))?;
-    let manager = live.open()?;
+    let (mut live, manager) = Live::open(session, std::slice::from_ref(&unit))?;
     let group =
         live.work("attaching", || place(session, &manager, &unit, asked.subgroup.as_deref(), &pids))??;
     drop(live);

@@ -40,8 +40,7 @@ const TICK: Duration = Duration::from_millis(10);
 /// placed, for it never sees that control group become empty. So a signal is obeyed once the scope is whole, or known
 /// not to be, which takes systemd milliseconds; and at the latest after a moment, if systemd is silent.
 pub fn place(session: &Session, name: &str, scope: &Scope) -> Result<(Manager, ActiveScope), Failure> {
-    let mut live = Live::begin(session, &[name.to_string()])?;
-    let manager = live.open()?;
+    let (mut live, manager) = Live::open(session, &[name.to_string()])?;
     let answer = match live.answer(manager.submit(scope, session.until())?) {
         Ok(answer) => answer,
         Err((signal, ticket)) => {

@@ -20,12 +20,13 @@ const ENDING: [Signal; 4] = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Si
 
 /// Signals that are held back until this is dropped.
 ///
-/// A signal has a descriptor and all else a channel; so a thread listens to the descriptor. What it hears it leaves
-/// where it is: one that nobody asks for takes effect when this is dropped.
+/// A signal has a descriptor and all else a channel; so a thread listens to the descriptor, once somebody waits for
+/// long. What it hears it leaves where it is: one that nobody takes takes effect when this is dropped.
 pub struct HeldSignals {
     before: SigSet,
     pending: SignalFd,
     heard: (Sender<()>, Receiver<()>),
+    /// The thread ends when its end of the pair does.
     listener: Option<(UnixStream, JoinHandle<()>)>,
 }
 
@@ -37,14 +38,25 @@ impl HeldSignals {
         let ours =
             ENDING.into_iter().filter(|signal| !before.contains(*signal) && !ignored.contains(*signal));
         let held: SigSet = ours.collect();
+        let pending = SignalFd::with_flags(&held, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
+            .map_err(|errno| system(errno.into()))?;
         held.thread_block().map_err(|errno| system(errno.into()))?;
-        listen(before, &held).map_err(|error| {
-            let _ = before.thread_set_mask();
-            system(error)
-        })
+        Ok(HeldSignals { before, pending, heard: bounded(1), listener: None })
     }
 
-    /// Brings one message when the first signal has come, and then no more.
+    /// Whether a thread listens already, or does from now on.
+    pub fn listen(&mut self) -> bool {
+        if self.listener.is_none() {
+            self.listener = listen(&self.pending, self.heard.0.clone()).ok();
+        }
+        self.are_listened_to()
+    }
+
+    pub fn are_listened_to(&self) -> bool {
+        self.listener.is_some()
+    }
+
+    /// Brings one message when the first signal has come that is listened for, and then no more.
     pub fn heard(&self) -> &Receiver<()> {
         &self.heard.1
     }
@@ -74,13 +86,9 @@ impl Drop for HeldSignals {
     }
 }
 
-fn listen(before: SigSet, held: &SigSet) -> io::Result<HeldSignals> {
-    let pending = SignalFd::with_flags(held, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+fn listen(pending: &SignalFd, to: Sender<()>) -> io::Result<(UnixStream, JoinHandle<()>)> {
     let listened = pending.as_fd().try_clone_to_owned()?;
-    // The thread ends when this end of the pair does.
     let (end, ended) = UnixStream::pair()?;
-    let heard = bounded(1);
-    let to = heard.0.clone();
     let thread = thread::Builder::new().name("signals".into()).spawn(move || {
         let fds = [listened.as_fd(), ended.as_fd()];
         let mut either = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN));
@@ -89,7 +97,7 @@ fn listen(before: SigSet, held: &SigSet) -> io::Result<HeldSignals> {
             let _ = to.try_send(());
         }
     })?;
-    Ok(HeldSignals { before, pending, heard, listener: Some((end, thread)) })
+    Ok((end, thread))
 }
 
 /// Those that this process was started to ignore, as `nohup` does (`proc(5)`, `SigIgn`).

@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, bounded, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded, select};
 use log::LevelFilter;
 use nix::sys::signal::Signal;
 use unitwait::{Deadline, Error, Manager, Stage, Ticket};
@@ -18,6 +18,9 @@ use crate::session::Session;
 
 /// What is done sooner needs no line.
 const SHORT: Duration = Duration::from_millis(500);
+
+/// What is done sooner needs no thread that listens to signals; one that comes meanwhile is heard after that.
+const SOON: Duration = Duration::from_millis(20);
 
 /// How often the line is looked at, where there is one.
 const TICK: Duration = Duration::from_millis(100);
@@ -40,16 +43,17 @@ enum Heard<T> {
 }
 
 impl<'a> Live<'a> {
-    /// `units` are those that the line is to name.
-    pub fn begin(session: &'a Session, units: &[String]) -> Result<Live<'a>, Failure> {
+    /// Opens the session's manager, and follows what is done with it. `units` are those that the line is to name.
+    pub fn open(session: &'a Session, units: &[String]) -> Result<(Live<'a>, Manager), Failure> {
         let line = Line::new(session.output.is_for_programs(), session.until(), units);
-        Ok(Live { session, line, signals: HeldSignals::hold()? })
-    }
-
-    /// The session's manager.
-    pub fn open(&mut self) -> Result<Manager, Failure> {
-        let session = self.session;
-        self.work(words(Stage::Connect), || session.open())?
+        if line.is_wanted() {
+            let mut live = Live { session, line, signals: HeldSignals::hold()? };
+            let manager = live.work(words(Stage::Connect), || session.open())??;
+            return Ok((live, manager));
+        }
+        // Nothing is asked for yet, and no line is to be left clean: a signal may end the program as it does.
+        let manager = session.open()?;
+        Ok((Live { session, line, signals: HeldSignals::hold()? }, manager))
     }
 
     /// Does what blocks, by a deadline of its own, in a thread beside. A signal ends the program in the midst of it.
@@ -124,18 +128,27 @@ impl<'a> Live<'a> {
         until: Instant,
         stage: impl Fn() -> S,
     ) -> Heard<T> {
+        if !self.signals.are_listened_to() {
+            match from.recv_deadline(until.min(Instant::now() + SOON)) {
+                Ok(answer) => return Heard::Answer(answer),
+                Err(RecvTimeoutError::Disconnected) => return Heard::Nothing,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
         loop {
+            if let Some(signal) = self.signals.take() {
+                return Heard::Signal(signal);
+            }
             let now = Instant::now();
             if now >= until {
                 return from.try_recv().map_or(Heard::Nothing, Heard::Answer);
             }
             let next = self.line.next_look(now).map_or(until, |look| look.min(until));
+            // Where no thread can be had, the signals are looked for at each tick.
+            let next = if self.signals.listen() { next } else { next.min(now + TICK) };
             select! {
                 recv(from) -> answer => return answer.map_or(Heard::Nothing, Heard::Answer),
-                recv(self.signals.heard()) -> _ => match self.signals.take() {
-                    Some(signal) => return Heard::Signal(signal),
-                    None => continue,
-                },
+                recv(self.signals.heard()) -> _ => {}
                 default(next - now) => self.line.show(stage().as_ref()),
             }
         }
@@ -184,6 +197,10 @@ impl Line {
         let wanted = !for_programs && !is_logged && output::stderr_is_terminal();
         let from = wanted.then(|| Instant::now() + SHORT);
         Line { from, until: Some(until), subject: subject(units), shown: String::new() }
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.from.is_some()
     }
 
     fn next_look(&self, now: Instant) -> Option<Instant> {

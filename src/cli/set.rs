@@ -17,8 +17,7 @@ pub fn set(session: &Session, asked: &Set) -> Result<(), Failure> {
     let names: Vec<&str> = assignments.properties.iter().map(Property::name).collect();
     let update = update(&assignments).persistent(asked.persistent).require_limits(asked.require_limits);
     update.check()?;
-    let mut live = Live::begin(session, std::slice::from_ref(&unit))?;
-    let manager = live.open()?;
+    let (mut live, manager) = Live::open(session, std::slice::from_ref(&unit))?;
     let updated = live.work("setting", || manager.set(&unit, &update, session.deadline()))??;
     drop(live);
     session.output.limit_gaps(&unit, &updated.limit_gaps);

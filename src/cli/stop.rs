@@ -14,8 +14,7 @@ use crate::units::{report, scopes};
 /// Asks for all at once, so that the slowest alone says how long it takes.
 pub fn stop(session: &Session, names: &[String]) -> Result<(), Failure> {
     let units = scopes(names);
-    let mut live = Live::begin(session, &units)?;
-    let manager = live.open()?;
+    let (mut live, manager) = Live::open(session, &units)?;
     let submit = |unit: &String| manager.submit(&UnitJob::stop(unit.as_str()), session.deadline());
     let tickets: Vec<_> = units.iter().map(submit).collect();
     let (mut lines, mut stopped, mut failures) = (String::new(), Vec::new(), Vec::new());

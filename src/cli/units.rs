@@ -37,8 +37,7 @@ pub fn each<T: Send>(
     work: impl Fn(&Manager, &str) -> Result<T, Failure> + Sync,
     done: impl Fn(&str, T) -> (String, Json),
 ) -> Result<(), Failure> {
-    let mut live = Live::begin(session, units)?;
-    let manager = live.open()?;
+    let (mut live, manager) = Live::open(session, units)?;
     let results = live.work(doing, || side_by_side(units, |unit| work(&manager, unit)))?;
     drop(live);
     let (mut text, mut objects, mut failures) = (String::new(), Vec::new(), Vec::new());

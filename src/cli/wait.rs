@@ -21,8 +21,7 @@ struct End {
 /// Waits for all at once, by one deadline. Each end is told when it comes; in an object all are, in the order given.
 pub fn wait(session: &Session, names: &[String]) -> Result<(), Failure> {
     let units = scopes(names);
-    let mut live = Live::begin(session, &units)?;
-    let manager = live.open()?;
+    let (mut live, manager) = Live::open(session, &units)?;
     let from = see_ends(&manager, &units, session.deadline())?;
     let mut left = units.clone();
     let mut ends: Vec<Option<Result<End, Failure>>> = units.iter().map(|_| None).collect();

@@ -45,8 +45,7 @@ struct Measured {
 
 pub fn bench(session: &Session, asked: &Bench) -> Result<(), Failure> {
     asked.svg.as_deref().map_or(Ok(()), check_writable)?;
-    let mut live = Live::begin(session, &["bench".to_string()])?;
-    let manager = live.open()?;
+    let (mut live, manager) = Live::open(session, &["bench".to_string()])?;
     live.until_given_end();
     let (done, all) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let doing = || format!("{} of {} created", done.load(Ordering::Relaxed), all.load(Ordering::Relaxed));
