@@ -75,6 +75,11 @@ impl Line {
         self.lanes[lane as usize].pop_first()
     }
 
+    /// Whose turn it is in a lane.
+    pub(super) fn first(&self, lane: Lane) -> Option<RequestId> {
+        self.lanes[lane as usize].values().next().copied()
+    }
+
     /// All who wait, in their order within each lane.
     pub(super) fn ids(&self) -> Vec<RequestId> {
         let mut ids = Vec::with_capacity(self.len());

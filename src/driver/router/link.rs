@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Asking, InFlight, Output, Purpose, ReplyTo, RequestId, Router, SETTLE, relook};
+use super::{Asking, InFlight, Lane, Output, Purpose, ReplyTo, RequestId, Router, SETTLE, relook};
 use crate::error::{Error, Stage};
 use crate::job::JobId;
 use crate::systemd1::{self, BUS, BusError, Call, Reply};
@@ -139,6 +139,33 @@ impl<R: ReplyTo> Router<R> {
             Link::Direct => true,
             Link::Bus { owner } => owner.is_some() || self.absence.is_none(),
             Link::Down | Link::Connecting | Link::Greeting => false,
+        }
+    }
+
+    /// Asks what only reads before it is known whom: once the bus has said who that is, an answer counts only where it
+    /// is theirs. Not of a bus whose manager may be away, which would refuse.
+    pub(super) fn ask_ahead(&mut self, now: Instant) {
+        let is_first = self.link == Link::Greeting && !self.reached && self.absence.is_none();
+        while is_first && self.in_flight.len() < self.window {
+            let Some(id) = self.line.first(Lane::Answer) else { return };
+            let Some(entry) = self.requests.get_mut(&id) else { return };
+            let only_reads = entry.asking.as_ref().is_some_and(Asking::may_be_repeated);
+            // A wait is to hear of its unit first.
+            let Some(place) = entry.place.filter(|_| only_reads && entry.plan.as_wait().is_none()) else {
+                return;
+            };
+            self.line.leave(place);
+            self.send(now, id);
+        }
+    }
+
+    /// What was asked ahead was asked of this owner.
+    fn is_asked(&mut self, owner: Option<&str>) {
+        for (serial, call) in self.in_flight.take() {
+            if let Purpose::Request(id, _) = call.purpose {
+                self.reach(id, Stage::Call);
+            }
+            self.in_flight.insert(serial, InFlight { owner: owner.map(String::from), ..call });
         }
     }
 
@@ -361,6 +388,7 @@ impl<R: ReplyTo> Router<R> {
             let owner = reply.result.as_ref().ok().and_then(|values| values.first()?.as_str());
             let owner = owner.map(String::from);
             let came = owner.is_some();
+            self.is_asked(owner.as_deref());
             self.link = Link::Bus { owner };
             if came {
                 self.manager_came(now);
@@ -464,3 +492,6 @@ impl<R: ReplyTo> Router<R> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,6 +35,10 @@ impl<R: ReplyTo> Router<R> {
         if self.on_greeted(now, &reply) {
             return;
         }
+        if !self.link.is_up() {
+            // A bus that refused the greeting refuses what was asked ahead too, and says less of why.
+            return;
+        }
         let sender = reply.sender.as_deref();
         let Some(call) = self.in_flight.get(&reply.serial) else { return };
         let from_addressee = sender.is_some() && sender == call.owner.as_deref();

@@ -382,6 +382,7 @@ impl<R: ReplyTo> Router<R> {
     }
 
     fn send_what_fits(&mut self, now: Instant) {
+        self.ask_ahead(now);
         let lets_others_go_first = self.lets_others_go_first(now);
         while self.manager_is_there() && self.in_flight.len() < self.window {
             self.expect_word();
@@ -421,7 +422,9 @@ impl<R: ReplyTo> Router<R> {
         let Some(call) = self.requests.get_mut(&id).and_then(|entry| entry.next_call()) else { return };
         let purpose = Purpose::Request(id, Lane::of(&call));
         self.push_call(now, call, purpose);
-        self.reach(id, Stage::Call);
+        if self.link.is_up() {
+            self.reach(id, Stage::Call);
+        }
     }
 
     fn push_call(&mut self, now: Instant, call: Call, purpose: Purpose) {

@@ -6,7 +6,7 @@
 use std::env;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 
-use super::world::{self, Ask, Way, World};
+use super::world::{self, Ask, Peer, Way, World};
 
 const STEPS: u64 = 2_000_000;
 const LIFE: usize = 400;
@@ -84,11 +84,11 @@ impl Nature {
     }
 }
 
-/// What a life is lived in: the window, and whether there is no bus between.
+/// What a life is lived in.
 #[derive(Clone, Copy, Debug)]
 struct Setting {
     window: usize,
-    direct: bool,
+    peer: Peer,
 }
 
 fn life(seed: u64) -> (Setting, Vec<Event>) {
@@ -96,12 +96,13 @@ fn life(seed: u64) -> (Setting, Vec<Event>) {
     let (window, length) = (rng.usize(1..6), rng.usize(1..2 * LIFE));
     let faults = [0, 5, 20, 50][rng.usize(..4)];
     let mut nature = Nature { rng, faults, callers: 0 };
-    let setting = Setting { window, direct: seed % 4 == 3 };
+    let setting =
+        Setting { window, peer: [Peer::Bus, Peer::SlowBus, Peer::Bus, Peer::Systemd][seed as usize % 4] };
     (setting, (0..length).map(|_| nature.event()).collect())
 }
 
 fn live(setting: Setting, events: &[Event]) {
-    let mut world = World::with(setting.window, setting.direct);
+    let mut world = World::with(setting.window, setting.peer);
     for event in events {
         match *event {
             Event::Submit(ask, unit, wait) => drop(world.submit(ask, &world::unit(unit), wait)),

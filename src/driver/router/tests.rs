@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::link::PATIENCE;
 use super::rest::REST_AFTER;
-use super::world::{self, Ask, Way, World};
+use super::world::{self, Ask, Peer, Way, World};
 use super::*;
 
 /// One thing that happens.
@@ -213,6 +213,22 @@ fn a_reference_that_is_refused_is_refused_to_all_who_wait_for_it_and_they_hear_a
 }
 
 #[test]
+fn a_reference_that_was_asked_for_in_vain_holds_up_nobody_else() {
+    let mut world = World::new(8);
+    with_unit(&mut world, "u1.scope");
+    let (hasty, patient) =
+        (world.submit(Ask::Wait, "u1.scope", 10), world.submit(Ask::Wait, "u1.scope", 30_000));
+    world.handle_by(0, Way::Lost);
+    world.pass(20);
+    assert!(world.answer(hasty).is_some_and(|answer| answer.as_ref().is_err_and(Error::is_timeout)));
+    world.handle_first(20);
+    world.exit("u1.scope");
+    world.handle_first(20);
+    assert!(matches!(world.answer(patient), Some(Ok(()))), "{:?}", world.answer(patient));
+    world.settle();
+}
+
+#[test]
 fn a_reference_of_a_manager_that_began_anew_is_shared_with_nobody() {
     let mut world = World::new(96);
     with_unit(&mut world, "u1.scope");
@@ -258,9 +274,9 @@ fn strangers_jobs_are_not_heard_of_while_nothing_is_asked_and_ones_own_are_from_
 
 #[test]
 fn a_request_at_the_moment_of_rest_is_served_whichever_of_the_two_is_first() {
-    for direct in [false, true] {
+    for peer in [Peer::Bus, Peer::Systemd] {
         for is_first in [false, true] {
-            let mut world = World::with(8, direct);
+            let mut world = World::with(8, peer);
             with_unit(&mut world, "u1.scope");
             if is_first {
                 world.oversleep(LONG);
@@ -280,8 +296,8 @@ fn a_request_at_the_moment_of_rest_is_served_whichever_of_the_two_is_first() {
 
 #[test]
 fn who_waits_or_watches_is_not_idle_and_its_connection_is_kept() {
-    for direct in [false, true] {
-        let mut world = World::with(8, direct);
+    for peer in [Peer::Bus, Peer::Systemd] {
+        let mut world = World::with(8, peer);
         with_unit(&mut world, "u1.scope");
         let waiter = world.submit(Ask::Wait, "u1.scope", 3 * LONG);
         world.handle_first(10);
@@ -297,7 +313,7 @@ fn who_waits_or_watches_is_not_idle_and_its_connection_is_kept() {
         world.router.unwatch(id);
         world.pass(1);
         world.pass(LONG);
-        assert_eq!(world.router.link.is_up(), !direct);
+        assert_eq!(world.router.link.is_up(), peer == Peer::Bus);
         // A watcher that comes then has missed nothing.
         world.router.watch(id, Box::new(heard.clone()));
         world.connect(true);
@@ -419,7 +435,7 @@ fn a_flood_of_strangers_jobs_loses_no_result() {
 
 #[test]
 fn a_direct_peer_that_closes_at_once_is_not_run_after() {
-    let mut world = World::with(8, true);
+    let mut world = World::with(8, Peer::Systemd);
     world.disconnect();
     world.submit(Ask::Read, "u1.scope", 4_000);
     let before = world.router.stats().connections;
@@ -430,70 +446,4 @@ fn a_direct_peer_that_closes_at_once_is_not_run_after() {
     }
     let tries = world.router.stats().connections - before;
     assert!((3..20).contains(&tries), "{tries} in two seconds");
-}
-
-#[test]
-fn a_connection_that_nobody_has_asked_for_yet_serves_who_does_and_fails_nobody() {
-    for (well, asked_first) in [(true, true), (true, false), (false, true), (false, false)] {
-        let mut router: Router<world::Caller> = Router::new("test:", 8);
-        let now = Instant::now();
-        router.is_being_connected();
-        assert!(!router.begin_connecting(now), "it is under way");
-        let ask = |router: &mut Router<world::Caller>| {
-            let asked = crate::error::Asked::new(crate::error::Operation::Get, None);
-            let call = Call::GetAll { path: "/".into(), interface: String::new() };
-            let plan = Box::new(crate::driver::Single { asked, call });
-            router.submit(now, RequestId(1), plan, now + Duration::from_secs(5), world::Caller(1));
-        };
-        let end = |router: &mut Router<world::Caller>| match well {
-            true => router.connected(now, true),
-            false => router.connect_failed(now, &Refusal::new("refused")),
-        };
-        if asked_first {
-            ask(&mut router);
-            end(&mut router);
-        } else {
-            end(&mut router);
-            ask(&mut router);
-        }
-        let output = router.output();
-        let is_right = match (well, asked_first) {
-            (true, _) => matches!(output, Some(Output::Send { call: Call::GetAll { .. }, .. })),
-            (false, true) => {
-                matches!(output, Some(Output::Deliver(_, Answer { result: Err(Error::Connect { .. }), .. })))
-            }
-            (false, false) => output.is_none() && router.begin_connecting(now),
-        };
-        assert!(is_right, "well {well}, asked first {asked_first}");
-    }
-}
-
-#[test]
-fn a_direct_peer_that_lets_a_call_lie_is_nudged_until_it_answers() {
-    let mut router: Router<world::Caller> = Router::new("test:", 8);
-    let mut now = Instant::now();
-    router.connected(now, true);
-    let (asked, path) = (crate::error::Asked::new(crate::error::Operation::Get, None), "/".to_string());
-    let call = Call::GetAll { path, interface: String::new() };
-    let plan = Box::new(crate::driver::Single { asked, call });
-    let deadline = now + Duration::from_secs(5);
-    router.submit(now, RequestId(1), plan, deadline, world::Caller(1));
-    let sent = |router: &mut Router<world::Caller>| {
-        let sent = std::iter::from_fn(|| router.output());
-        sent.filter(|output| matches!(output, Output::Send { call: Call::Ping, .. })).count()
-    };
-    assert_eq!(sent(&mut router), 0);
-    for _ in 0..3 {
-        assert_eq!(router.deadline(), Some(deadline), "what was sent has yet to go out");
-        router.all_is_out(now);
-        now = router.deadline().expect("it is due");
-        router.tick(now);
-        assert_eq!(sent(&mut router), 1);
-    }
-    let result = Ok(vec![crate::unit::Value::from("here")]);
-    router.incoming(
-        now,
-        crate::systemd1::Incoming::Reply(crate::systemd1::Reply { serial: 1, sender: None, result }),
-    );
-    assert_eq!(router.deadline(), Some(now + REST_AFTER), "it has answered");
 }

@@ -121,6 +121,7 @@ impl World {
 
     /// All is well again, time passes, and nothing may be left.
     pub(in crate::driver::router) fn settle(&mut self) {
+        self.greet();
         self.pass(PATIENCE);
         assert!(self.open.is_empty(), "a caller has no answer");
         if self.owner.is_none() {
@@ -146,7 +147,7 @@ impl World {
     fn rest_for_long(&mut self) {
         self.pass(u64::try_from(REST_AFTER.as_millis()).unwrap_or(u64::MAX));
         assert!(!self.hears_of_jobs(), "it hears of everybody's jobs");
-        assert!(!self.direct || self.router.link == Link::Down, "it is told of everything");
+        assert!(!self.is_direct() || self.router.link == Link::Down, "it is told of everything");
         assert_eq!(self.router.deadline(), None, "it would wake");
     }
 
@@ -160,6 +161,7 @@ impl World {
         let last = self.submit(ask, "last.scope", 60_000);
         for _ in 0..100 {
             self.connect(true);
+            self.greet();
             self.rest();
             if self.answers.contains_key(&last) {
                 break;

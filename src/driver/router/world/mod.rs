@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use self::systemd::{Systemd, invocation};
 use super::link::Link;
 use super::*;
-use crate::cgroup::{CgroupLayout, Inspection, Place, Process};
+use crate::cgroup::{CgroupLayout, Inspection, Place, Process, Sights};
 use crate::driver::create::{Create, NewUnit, Site};
 use crate::driver::placing::PidfdsUnknown;
 use crate::driver::plan::Single;
@@ -69,6 +69,15 @@ struct Asker {
     overdue: bool,
 }
 
+/// What is at the other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Peer {
+    Bus,
+    /// One that says later who owns the manager's name.
+    SlowBus,
+    Systemd,
+}
+
 pub(super) struct World {
     pub router: Router<Caller>,
     pub now: Instant,
@@ -86,8 +95,10 @@ pub(super) struct World {
     changed: BTreeSet<u64>,
     /// How often something else than the truth was answered: only then may a request fail of it.
     lies: u32,
-    /// Whether there is no bus between.
-    direct: bool,
+    /// Whether there is no bus between, or one that takes its time to say who owns the manager's name.
+    peer: Peer,
+    /// The question about that, where it is yet to be answered.
+    greeting: Option<u32>,
     connection: u32,
     /// The last call of each caller, and the calls whose answers arrived.
     last_calls: BTreeMap<u64, u32>,
@@ -105,10 +116,11 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(window: usize) -> World {
-        World::with(window, false)
+        World::with(window, Peer::Bus)
     }
 
-    pub(super) fn with(window: usize, direct: bool) -> World {
+    pub(super) fn with(window: usize, peer: Peer) -> World {
+        let direct = peer == Peer::Systemd;
         let mut world = World {
             router: Router::new("test:", window),
             now: Instant::now(),
@@ -122,7 +134,8 @@ impl World {
             callers_of: BTreeMap::new(),
             changed: BTreeSet::new(),
             lies: 0,
-            direct,
+            peer,
+            greeting: None,
             connection: 0,
             last_calls: BTreeMap::new(),
             answered: BTreeSet::new(),
@@ -144,9 +157,26 @@ impl World {
         world
     }
 
+    fn is_direct(&self) -> bool {
+        self.peer == Peer::Systemd
+    }
+
     /// What the bus writes as the sender of the manager's messages.
     fn sender(&self) -> Option<String> {
-        self.owner.clone().filter(|_| !self.direct)
+        self.owner.clone().filter(|_| !self.is_direct())
+    }
+
+    /// The bus says who owns the manager's name, before it says or passes on anything else.
+    pub(super) fn greet(&mut self) {
+        let Some(serial) = self.greeting.take() else { return };
+        let error = |name: &str| BusError { name: name.into(), message: String::new() };
+        let owner = self.owner.clone().map(|owner| vec![Value::from(owner)]);
+        self.reply(serial, Some(BUS.into()), owner.ok_or(error(systemd1::NAME_HAS_NO_OWNER)));
+        if self.owner.is_none() {
+            for (serial, _) in std::mem::take(&mut self.calls) {
+                self.reply(serial, Some(BUS.into()), Err(error(systemd1::SERVICE_UNKNOWN)));
+            }
+        }
     }
 
     pub(super) fn submit(&mut self, ask: Ask, unit: &str, wait: u64) -> u64 {
@@ -205,7 +235,7 @@ impl World {
 
     /// A stranger says anything: that a job is done, that a call is answered, that the name is its own.
     pub(super) fn forge(&mut self, what: usize, number: u32) {
-        if self.direct {
+        if self.is_direct() {
             // There is nobody else at the other end.
             return;
         }
@@ -229,9 +259,10 @@ impl World {
 
     /// The manager gives up its name (reexecutes, crashes), or comes back under a new one.
     pub(super) fn change_owner(&mut self) {
-        if self.direct {
+        if self.is_direct() {
             return self.disconnect();
         }
+        self.greet();
         if self.owner.take().is_none() {
             self.owners += 1;
             self.owner = Some(format!(":1.{}", self.owners));
@@ -264,6 +295,7 @@ impl World {
 
     fn end_connection(&mut self) {
         self.subscribed = false;
+        self.greeting = None;
         self.rules.clear();
         self.systemd.references.clear();
         self.calls.clear();
@@ -271,7 +303,7 @@ impl World {
     }
 
     fn let_go(&mut self) {
-        assert!(self.direct && self.open.is_empty(), "somebody needs the connection");
+        assert!(self.is_direct() && self.open.is_empty(), "somebody needs the connection");
         self.end_connection();
     }
 
@@ -290,7 +322,7 @@ impl World {
         }
         if well {
             self.connection += 1;
-            self.router.connected(self.now, self.direct);
+            self.router.connected(self.now, self.is_direct());
         } else {
             self.losses += 1;
             self.router.connect_failed(self.now, &Refusal::new("refused"));
@@ -343,7 +375,7 @@ impl World {
             _ => self.callers_of.remove(&serial),
         };
         self.judge_reference(serial, &call);
-        assert!(self.direct || !call.makes_job() || self.hears_of_jobs(), "a job's end may go unheard");
+        assert!(self.is_direct() || !call.makes_job() || self.hears_of_jobs(), "a job's end may go unheard");
         match call {
             Call::Hello | Call::Ping => {}
             Call::AddMatch(rule) => assert!(self.rules.insert(rule.into_owned()), "it listens twice"),
@@ -352,9 +384,10 @@ impl World {
                 assert!(rule != systemd1::JOB_RULE || self.open.is_empty(), "somebody needs the rule");
             }
             Call::GetNameOwner => {
-                let none = BusError { name: systemd1::NAME_HAS_NO_OWNER.into(), message: String::new() };
-                let result = self.owner.clone().map(|owner| vec![Value::from(owner)]).ok_or(none);
-                self.reply(serial, Some(BUS.into()), result);
+                self.greeting = Some(serial);
+                if self.peer == Peer::Bus {
+                    self.greet();
+                }
             }
             Call::Subscribe => self.subscribed = true,
             Call::Unsubscribe => {
@@ -372,7 +405,7 @@ impl World {
                     self.end_job(at, false);
                 }
             }
-            call if self.owner.is_none() => {
+            call if self.owner.is_none() && self.greeting.is_none() => {
                 drop(call);
                 let none = BusError { name: systemd1::SERVICE_UNKNOWN.into(), message: String::new() };
                 self.reply(serial, Some(BUS.into()), Err(none));
@@ -431,7 +464,7 @@ fn plan(ask: Ask, unit: &str, run: u64) -> Box<dyn Plan> {
                 on_exists: if ask == Ask::Replace { OnExists::Replace } else { OnExists::Fail },
                 ..NewUnit::scope(unit)
             };
-            Box::new(Create::new(Arc::new(new), site()))
+            Box::new(Create::new(Arc::new(new), Sights::default(), site()))
         }
     }
 }

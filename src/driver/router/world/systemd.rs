@@ -65,6 +65,7 @@ impl World {
     }
 
     pub(in crate::driver::router) fn handle_by(&mut self, at: usize, way: Way) -> Option<JobId> {
+        self.greet();
         if self.owner.is_none() || self.calls.is_empty() {
             return None;
         }
@@ -77,7 +78,7 @@ impl World {
             (_, Call::Unref { .. }) => Way::Sound,
             // Its answer is empty, and that it is one is all it says.
             (Way::Garbled, Call::RunRef { .. }) => Way::Sound,
-            (Way::NoRoom, _) if self.direct => Way::Denied,
+            (Way::NoRoom, _) if self.is_direct() => Way::Denied,
             (way, _) => way,
         };
         let result = match way {
@@ -180,7 +181,7 @@ impl World {
                 Some(unit) => made(self.systemd.job_for(&unit, false, self.connection)),
                 None => refuse("systemd1.NoUnitForInvocationID"),
             },
-            Call::RunRef { .. } if self.direct => refuse("DBus.Error.InvalidArgs"),
+            Call::RunRef { .. } if self.is_direct() => refuse("DBus.Error.InvalidArgs"),
             Call::RunRef { path } => match self.unit_of_run(path) {
                 Some(unit) => {
                     let count = self.systemd.references.entry(unit).or_default();
@@ -263,7 +264,7 @@ impl World {
             self.end_run(&job.unit);
         }
         let is_sent = job.connection == self.connection || self.subscribed;
-        let hears = self.direct || (is_sent && self.hears_of_jobs());
+        let hears = self.is_direct() || (is_sent && self.hears_of_jobs());
         let is_awaited = self.router.link.is_up() && !self.router.jobs.waiters(id).is_empty();
         assert!(hears || !is_awaited, "it waits for job {id}, of which it would not hear");
         if self.router.link.is_up() && way != Way::Lost && hears {
@@ -282,7 +283,7 @@ impl World {
         let path = systemd1::unit_path(unit);
         let listens =
             self.rules.contains(systemd1::UNIT_RULES[0]) || self.rules.contains(&systemd1::unit_rule(&path));
-        let is_told = self.direct || (listens && (is_referred_to || self.subscribed));
+        let is_told = self.is_direct() || (listens && (is_referred_to || self.subscribed));
         assert!(is_told || !self.is_followed(run), "it waits for {unit}, of which it would not hear");
         if self.router.link.is_up() && is_told {
             self.systemd.told.insert(run);
