@@ -11,7 +11,7 @@ use super::placing::Naming;
 use super::plan::{
     Created, Event, Outcome, Plan, Step, Success, get_state, out_of_step, property, refusal, says_run_is_over,
 };
-use crate::cgroup::{Findings, Inspection, Place};
+use crate::cgroup::{Findings, Inspection, Place, Sights};
 use crate::error::{Asked, Error};
 use crate::job::{InvocationId, JobId, JobMode, JobResult};
 use crate::systemd1::{self, BusError, Call, Members, Verb};
@@ -47,6 +47,8 @@ enum State {
 pub(crate) struct Create {
     unit: Arc<NewUnit>,
     site: Arc<Site>,
+    /// Of the unit's processes.
+    sights: Sights,
     require_limits: bool,
     state: State,
     attempts: u32,
@@ -73,11 +75,12 @@ struct Seen {
 }
 
 impl Create {
-    pub(crate) fn new(unit: Arc<NewUnit>, site: Arc<Site>) -> Create {
+    pub(crate) fn new(unit: Arc<NewUnit>, sights: Sights, site: Arc<Site>) -> Create {
         Create {
             require_limits: unit.require_limits,
             unit,
             site,
+            sights,
             state: State::Creating,
             attempts: 0,
             outcome: Outcome::Created,
@@ -95,9 +98,7 @@ impl Create {
 
     /// The properties that this systemd knows, as far as that is known.
     fn properties(&self) -> Vec<Property> {
-        let left_out = self.seen.as_ref().map_or(&[][..], |seen| &seen.left_out);
-        let is_left = |one: &&Property| one.is_optional() && left_out.iter().any(|left| left == one.name());
-        self.unit.properties.iter().filter(|one| !is_left(one)).cloned().collect()
+        self.unit.properties_without(self.seen.as_ref().map_or(&[], |seen| &seen.left_out))
     }
 
     fn pids(&self) -> Vec<u32> {
@@ -132,12 +133,12 @@ impl Create {
     }
 
     fn inspection(&self, place: Place) -> Inspection {
-        let NewUnit { verify, processes, sights, .. } = &*self.unit;
+        let NewUnit { verify, processes, .. } = &*self.unit;
         let link = |links: &PathBuf| links.join(format!("invocation:{}", self.unit.name()));
         Inspection {
             place,
             processes: processes.to_vec(),
-            sights: sights.clone(),
+            sights: self.sights.clone(),
             limits: if *verify { self.unit.properties.limits_among(&self.properties()) } else { Vec::new() },
             invocation_link: self.site.links.as_ref().map(link),
             layout: Arc::clone(&self.site.layout),
@@ -394,7 +395,6 @@ impl Plan for Create {
     /// A unit that came too late is left standing, with its processes and whatever limits it has. Only one that no
     /// process reached is cleared away.
     fn settle(&mut self, job: JobId, result: &JobResult) -> Option<Step> {
-        self.require_limits = false;
         let came_late = self.owns_its_job() && *result == JobResult::Done && !self.unit.processes.is_empty();
         came_late.then(|| self.advance(Event::Job(job, JobResult::Done)))
     }
@@ -418,8 +418,9 @@ impl Plan for Create {
         has_job && (looks || matches!(self.state, State::Clearing | State::Releasing))
     }
 
-    fn be_content(&mut self) {
+    fn be_late(&mut self) {
         self.require_limits = false;
+        self.sights = Sights::default();
     }
 
     fn owns_its_job(&self) -> bool {

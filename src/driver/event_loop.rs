@@ -1,7 +1,7 @@
 //! The dbus thread: ppoll(2) on the bus socket, the bell and the nearest deadline, and the router between them.
 //!
-//! It alone owns the connection and the table of jobs, holds no lock, and never waits for a caller. Idle, it
-//! does not wake at all.
+//! It alone owns the connection and the table of jobs, holds no lock, and never waits for a caller. Idle, it wakes once,
+//! to take back what others' jobs would wake it by, and then not at all.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -232,11 +232,13 @@ impl EventLoop {
             let alive = connection.pump();
             drop(inside);
             // The router logs, and the host program's logger may take its time: none of a fork's.
-            while let Some((incoming, size)) = next_of(connection, self.is_deaf()) {
+            while let Some((word, size)) = next_of(connection, self.is_deaf()) {
                 self.traffic.received.0 += 1;
                 self.traffic.received.1 += size;
-                if let Some(incoming) = incoming {
-                    self.router.incoming(Instant::now(), incoming);
+                match word {
+                    Word::Said(incoming) => self.router.incoming(Instant::now(), incoming),
+                    Word::Unwanted => self.router.hear_peer(Instant::now()),
+                    Word::Nothing => {}
                 }
             }
             if !alive {
@@ -323,10 +325,21 @@ impl EventLoop {
     }
 }
 
-/// The next message, as far as it says anything here, and its size.
-fn next_of(connection: &Connection, deaf: bool) -> Option<(Option<Incoming>, u64)> {
+/// What a message says here.
+enum Word {
+    Said(Incoming),
+    /// It is of units, of which nobody wants to hear.
+    Unwanted,
+    Nothing,
+}
+
+/// The next message, and its size.
+fn next_of(connection: &Connection, deaf: bool) -> Option<(Word, u64)> {
     let _inside = Inside::enter();
     let message = connection.next()?;
-    let incoming = if deaf && Incoming::is_of_units(&message) { None } else { Incoming::parse(&message) };
-    Some((incoming, connection::size(&message)))
+    let word = match Incoming::is_of_units(&message) {
+        true if deaf => Word::Unwanted,
+        _ => Incoming::parse(&message).map_or(Word::Nothing, Word::Said),
+    };
+    Some((word, connection::size(&message)))
 }

@@ -208,6 +208,8 @@ impl Drop for Driver {
         }
         let Parts { commands, wake, thread, ended, .. } = parts;
         let closing = commands.send_deadline(Command::Close, Instant::now() + Duration::from_millis(100));
+        // Before the bell, for where the command found no room, this is what tells the thread.
+        drop(commands);
         wake.ring();
         // An answer that nobody took may hold the last handle, and is then dropped by the thread itself.
         if thread.thread().id() == thread::current().id() || closing.is_err() && !thread.is_finished() {

@@ -91,7 +91,7 @@ pub(crate) trait Plan: fmt::Debug + Send {
         None
     }
 
-    /// Whether the last call of a creation named its processes by pidfd.
+    /// Whether the call of [`Step::Create`] that was made last named its processes by pidfd.
     fn carries_descriptors(&self) -> bool {
         false
     }
@@ -116,8 +116,9 @@ pub(crate) trait Plan: fmt::Debug + Send {
         false
     }
 
-    /// Takes what it has created as it is: nobody waits to be told of limits any more.
-    fn be_content(&mut self) {}
+    /// Its caller has its answer. What it creates is taken as it is, for nobody waits to be told of limits any more, and
+    /// nothing is kept for the sake of speed.
+    fn be_late(&mut self) {}
 
     /// Whether the job of a request that nobody waits for any more is to be cancelled: only that of a unit
     /// which this very request was to create. A stop's or start's job may be somebody else's too.

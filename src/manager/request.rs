@@ -12,7 +12,7 @@ use crate::driver::{Create, Created, NewUnit, Plan, Single, Site, Success};
 use crate::error::{Asked, Error, Operation, Result};
 use crate::job::{JobMode, StageTimes};
 use crate::systemd1::{Call, Verb};
-use crate::unit::{Property, Scope, Slice, Spread, Value, name, spread};
+use crate::unit::{Scope, Slice, Spread, Value, name, spread};
 
 /// A request that [`Manager::submit`] takes: [`Scope`], [`Slice`] and [`UnitJob`].
 ///
@@ -141,8 +141,7 @@ impl sealed::Sealed for Scope {
     fn plan(&self, manager: &Arc<Inner>) -> Result<Planned<ActiveScope>> {
         self.check()?;
         let asked = Asked::new(Operation::CreateScope, Some(&self.name));
-        let sights = Sights::open(self.pids.iter().filter_map(|pid| (*pid).try_into().ok()));
-        let processes = look_up(&self.pids, &asked)?;
+        let (sights, processes) = see(&self.pids, &asked)?;
         let seen = Instant::now();
         let Placing { slice, spread, over } = placing(manager, self);
         let (slice, spread) = (slice.map(Into::into), spread.map(Into::into));
@@ -153,14 +152,13 @@ impl sealed::Sealed for Scope {
             slice,
             spread,
             processes: processes.into(),
-            sights,
             seen,
             properties,
             on_exists,
             verify,
             require_limits,
         });
-        let create = Create::new(Arc::clone(&unit), Arc::clone(&manager.site));
+        let create = Create::new(Arc::clone(&unit), sights, Arc::clone(&manager.site));
         let finish = finish_create(manager, unit);
         let finish = move |success, times| {
             finish(success, times).map(|active| ActiveScope(Active { spread: over, ..active }))
@@ -183,14 +181,13 @@ impl sealed::Sealed for Slice {
             slice: None,
             spread: None,
             processes: Box::default(),
-            sights: Sights::default(),
             seen: Instant::now(),
             properties,
             on_exists,
             verify,
             require_limits,
         });
-        let create = Create::new(Arc::clone(&unit), Arc::clone(&manager.site));
+        let create = Create::new(Arc::clone(&unit), Sights::default(), Arc::clone(&manager.site));
         let finish = finish_create(manager, unit);
         Ok((Box::new(create), Box::new(move |success, times| finish(success, times).map(ActiveSlice))))
     }
@@ -217,6 +214,18 @@ fn placing(manager: &Inner, scope: &Scope) -> Placing {
     };
     let child = spread::place(slice, over, &scope.name);
     Placing { slice: Some(child), spread: Some(slice.clone()), over: Some(over) }
+}
+
+/// The processes, kept in sight where that may be: it is only for speed, and takes no descriptor from what must be.
+fn see(pids: &[i64], asked: &Asked) -> Result<(Sights, Vec<Process>)> {
+    let sights = Sights::open(pids.iter().filter_map(|pid| (*pid).try_into().ok()));
+    match look_up(pids, asked) {
+        Err(Error::System { .. }) => {
+            drop(sights);
+            Ok((Sights::default(), look_up(pids, asked)?))
+        }
+        looked_up => Ok((sights, looked_up?)),
+    }
 }
 
 /// Each process as it is now: a dead one and a kernel thread are refused before anything is sent.
@@ -257,8 +266,7 @@ fn finish_create(
         Success::Created(created) => {
             let Created { outcome, job, findings, invocation, left_out } = *created;
             let control_group = findings.control_group.unwrap_or_default();
-            let is_left = |one: &&Property| left_out.iter().any(|left| left == one.name());
-            let limits = unit.properties.iter().filter(|one| !is_left(one)).cloned().collect();
+            let limits = unit.properties_without(&left_out);
             let record = Record::new(unit.processes.to_vec(), limits, findings.group);
             let (gaps, record) = (findings.gaps, Arc::new(record));
             Ok(Active {

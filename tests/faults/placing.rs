@@ -213,3 +213,44 @@ fn a_process_that_ends_while_its_request_waits_in_line_is_told_of_and_never_aske
         }
     });
 }
+
+#[test]
+fn the_last_free_descriptor_is_for_what_a_creation_needs_and_not_for_its_speed() {
+    alone(|| {
+        let world = World::on_bus();
+        let _serving = world.script.serve(|call| call.carry_out());
+        let create =
+            || world.manager.create_scope(&Scope::new("own.scope").own_process().verify(false), LONG);
+        create().unwrap();
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, Holdings::now().descriptors as u64 + 40, hard).unwrap();
+        let mut taken: Vec<fs::File> = std::iter::from_fn(|| fs::File::open("/dev/null").ok()).collect();
+        taken.pop();
+        let created = create();
+        drop(taken);
+        created.unwrap();
+    });
+}
+
+#[test]
+fn a_creation_that_is_late_keeps_no_descriptor_for_its_speed() {
+    alone(|| {
+        let world = World::on_bus();
+        let in_sight = || {
+            let open = fs::read_dir("/proc/self/fd").unwrap().flatten();
+            let links = open.filter_map(|file| fs::read_link(file.path()).ok());
+            links.filter(|link| link.to_string_lossy().ends_with("/cgroup")).count()
+        };
+        let deadline = Duration::from_millis(300);
+        let own = |number: usize| Scope::new(format!("own{number}.scope")).own_process().verify(false);
+        let submit = |number| world.manager.submit(&own(number), deadline).unwrap();
+        let tickets: Vec<_> = (0..8).map(submit).collect();
+        assert_eq!(in_sight(), tickets.len());
+        for ticket in tickets {
+            by(deadline, || ticket.wait(Deadline::Default)).unwrap_err();
+        }
+        // The thread answers this after it has seen to the deadlines, which the callers keep by themselves too.
+        assert_eq!(world.manager.stats().unwrap().settling, 8);
+        assert_eq!(in_sight(), 0);
+    });
+}

@@ -18,7 +18,7 @@ use unitwait::{Error, Manager, Stage};
 
 use crate::alone::{Holdings, alone, thread_names};
 use crate::bus::{Bus, Directory};
-use crate::manager::{BUS, Script};
+use crate::manager::{BUS, Script, signal};
 use crate::wire::{Wire, line};
 use crate::world::{LONG, Place, World, by};
 
@@ -300,4 +300,20 @@ fn a_bus_without_a_manager_refuses_at_once() {
     assert_refused(by(Duration::ZERO, || Manager::builder().at(bus.address()).open(LONG)));
     let _script = Script::on(&bus);
     Place::Bus(bus).builder().open(LONG).unwrap();
+}
+
+#[test]
+fn a_peer_that_has_told_of_a_unit_has_let_this_client_in() {
+    let directory = Directory::new();
+    let script = Script::listen(&directory.join("private"));
+    let place = Place::Socket(directory);
+    script.answer_opens(false);
+    let builder = place.builder();
+    let opening = thread::spawn(move || builder.open(LONG));
+    script.next("Get");
+    let path = dbus::Path::from("/org/freedesktop/systemd1/unit/a_2escope");
+    script.send(signal("UnitNew").append2("a.scope", path));
+    script.answer_opens(true);
+    script.hang_up();
+    opening.join().unwrap().unwrap();
 }

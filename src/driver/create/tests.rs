@@ -1,7 +1,7 @@
 use std::time::Instant;
 
 use super::*;
-use crate::cgroup::{CgroupLayout, Process, Sights};
+use crate::cgroup::{CgroupLayout, Process};
 use crate::driver::PidfdsUnknown;
 use crate::error::Operation;
 use crate::systemd1::BusError;
@@ -17,7 +17,6 @@ impl NewUnit {
             slice: None,
             spread: None,
             processes: Box::default(),
-            sights: Sights::default(),
             seen: Instant::now(),
             properties: Arc::default(),
             on_exists: OnExists::Fail,
@@ -36,7 +35,7 @@ fn creating(unit: NewUnit) -> Create {
     let layout = CgroupLayout::parse("30 20 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw");
     let layout = layout.expect("a hierarchy is mounted").into();
     let site = Site { root: "/".into(), links: None, layout, pidfds_unknown: PidfdsUnknown::default() };
-    let mut create = Create::new(unit.into(), site.into());
+    let mut create = Create::new(unit.into(), Sights::default(), site.into());
     assert!(matches!(create.start(), Step::Create));
     assert!(matches!(create.creation(), Some(Call::StartTransient { .. })));
     create
@@ -92,6 +91,7 @@ fn a_late_unit_is_cleared_away_only_if_no_process_reached_it() {
     let late = || {
         let mut create = created();
         (create.state, create.require_limits) = (State::Creating, true);
+        create.be_late();
         assert!(matches!(create.settle(JobId::new(1), &JobResult::Done), Some(Step::Inspect(_))));
         create
     };

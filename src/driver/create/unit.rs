@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::cgroup::{CgroupLayout, Place, Process, Sights, unit_path};
+use crate::cgroup::{CgroupLayout, Place, Process, unit_path};
 use crate::driver::placing::PidfdsUnknown;
 use crate::error::Asked;
-use crate::unit::{OnExists, Properties};
+use crate::unit::{OnExists, Properties, Property};
 
 /// What all creations of one manager have in common.
 #[derive(Debug)]
@@ -28,7 +28,6 @@ pub(crate) struct NewUnit {
     /// The slice that is spread, where `slice` is one of those that it is spread over.
     pub spread: Option<Box<str>>,
     pub processes: Box<[Process]>,
-    pub sights: Sights,
     /// When its processes were looked up.
     pub seen: Instant,
     pub properties: Arc<Properties>,
@@ -40,6 +39,12 @@ pub(crate) struct NewUnit {
 impl NewUnit {
     pub(crate) fn name(&self) -> &str {
         self.asked.unit.as_deref().unwrap_or_default()
+    }
+
+    /// Its properties, but for those of these names that may be left out.
+    pub(crate) fn properties_without(&self, left_out: &[String]) -> Vec<Property> {
+        let is_left = |one: &&Property| one.is_optional() && left_out.iter().any(|left| left == one.name());
+        self.properties.iter().filter(|one| !is_left(one)).cloned().collect()
     }
 
     /// Where its group should be.

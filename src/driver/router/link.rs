@@ -426,12 +426,12 @@ impl<R: ReplyTo> Router<R> {
     }
 
     /// A direct peer has said something, and so has let this client in.
-    pub(super) fn hear_peer(&mut self, now: Instant) {
+    pub(crate) fn hear_peer(&mut self, now: Instant) {
         if self.link == Link::Direct && !self.is_heard {
             self.is_heard = true;
             self.absence = None;
             let is_back = std::mem::replace(&mut self.reached, true);
-            if !self.rest.is_over() && is_back {
+            if !self.rest.take_hung_up() && is_back {
                 self.look_again_at_units(now);
             }
         }

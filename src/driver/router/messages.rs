@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Entry, InFlight, Lane, Link, Purpose, ReplyTo, RequestId, Router, relook};
+use super::{Asking, Entry, InFlight, Lane, Link, Purpose, ReplyTo, RequestId, Router, relook};
 use crate::driver::plan::Event;
 use crate::error::Stage;
 use crate::job::{JobId, JobResult};
@@ -131,7 +131,8 @@ impl<R: ReplyTo> Router<R> {
     }
 
     fn carries_descriptors(&self, id: RequestId) -> bool {
-        self.requests.get(&id).is_some_and(|entry| entry.plan.carries_descriptors())
+        let creates = |entry: &Entry<R>| matches!(entry.asking, Some(Asking::Creation));
+        self.requests.get(&id).is_some_and(|entry| creates(entry) && entry.plan.carries_descriptors())
     }
 
     /// Where the manager is away again, all jobs are looked at when it comes.

@@ -235,6 +235,10 @@ impl<R: ReplyTo> Router<R> {
             return self.expire(now, id);
         }
         let Some(entry) = self.requests.get_mut(&id) else { return };
+        debug_assert!(
+            self.hearing.is_some() || entry.plan.as_wait().is_none(),
+            "nobody would hear of its unit"
+        );
         let step = entry.plan.start();
         self.take_step(now, id, step);
         self.send_what_fits(now);
@@ -275,6 +279,8 @@ impl<R: ReplyTo> Router<R> {
         let (stage, job, came_late) = (entry.stage, entry.job, entry.plan.is_past_its_job());
         let creates = entry.plan.owns_its_job();
         log::info!("{}: the deadline came first: {stage}{}", entry.plan.asked(), told(job));
+        let waits = entry.plan.as_wait().is_some();
+        entry.plan.be_late();
         let error = Error::Timeout {
             asked: entry.plan.asked().clone(),
             stage,
@@ -284,6 +290,8 @@ impl<R: ReplyTo> Router<R> {
         self.answer(now, id, Err(error));
         match (stage, job) {
             _ if came_late => self.note_late(now, id),
+            // Others may wait for the answer to its call, and are to ask for themselves.
+            (Stage::Call, _) if waits => self.forget(id),
             (Stage::Call, _) if creates => self.settle_until(now + UNANSWERED, id),
             (Stage::Call, _) => self.settle_until(now + SETTLE, id),
             (Stage::Job, Some(job)) => {
@@ -299,7 +307,6 @@ impl<R: ReplyTo> Router<R> {
         self.stats.late += 1;
         if let Some(entry) = self.requests.get_mut(&id) {
             entry.settling = true;
-            entry.plan.be_content();
         }
         self.settle_until(now + SETTLE, id);
     }

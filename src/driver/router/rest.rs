@@ -36,7 +36,7 @@ impl Rest {
     }
 
     /// The manager has answered over a connection; says whether the last one was given up on purpose.
-    pub(super) fn is_over(&mut self) -> bool {
+    pub(super) fn take_hung_up(&mut self) -> bool {
         mem::take(&mut self.has_hung_up)
     }
 }

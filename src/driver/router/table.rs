@@ -1,5 +1,6 @@
-//! The router's one kind of table: sorted by keys that nearly always ascend, and end in about the order in which they
-//! began. So both ends are where things happen, and to find one is a binary search.
+//! The router's one kind of table, sorted. Its keys are numbers that nearly always ascend, and end in about the order in
+//! which they began, so both ends are where things happen; or units' names, of which there are few, but for a watch
+//! on a busy host: a new name among 10,000 takes about 40 µs to put in. To find one is a binary search.
 
 use std::borrow::Borrow;
 use std::collections::VecDeque;

@@ -242,6 +242,8 @@ impl<R: ReplyTo> Router<R> {
     fn stop_listening(&mut self, now: Instant) {
         self.watches.listening = false;
         self.watches.rules.clear();
+        // Who has asked for a subscription asks for a reference anew.
+        self.watches.unreferenced.clear();
         self.watches.references.clear();
         self.owed.clear();
         let waits = self.requests.iter_mut().filter_map(|(id, entry)| entry.plan.as_wait().map(|_| *id));

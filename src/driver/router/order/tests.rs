@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use crate::cgroup::Process;
+use crate::cgroup::{Process, Sights};
 use crate::driver::router::world::{Caller, site};
 use crate::driver::router::*;
 use crate::driver::{Create, NewUnit, Site};
@@ -12,7 +12,7 @@ use crate::unit::Value;
 fn creation(unit: &str, site: &Arc<Site>) -> Box<dyn Plan> {
     let process = Process { pid: std::process::id() + 1, started: 1 };
     let new = NewUnit { processes: [process].into(), ..NewUnit::scope(unit) };
-    Box::new(Create::new(new.into(), site.clone()))
+    Box::new(Create::new(new.into(), Sights::default(), site.clone()))
 }
 
 /// A router whose manager is there.
@@ -101,4 +101,40 @@ fn are_in_order(half: u64) {
     }
     let asked: Vec<String> = (1..=2 * half).map(|number| format!("n{number}.scope")).collect();
     assert_eq!(carried_out, asked);
+}
+
+#[test]
+fn a_later_call_of_a_creation_that_the_bus_has_no_room_for_waits_in_line() {
+    let now = Instant::now();
+    let (mut router, site) = (on_a_bus(now), site());
+    for number in 1..=2 {
+        let plan = creation(&format!("n{number}.scope"), &site);
+        router.submit(now, RequestId(number), plan, now + SETTLE, Caller(number));
+    }
+    let next = |router: &mut Router<Caller>| {
+        std::iter::from_fn(|| router.output()).find_map(|output| match output {
+            Output::Send { serial, wants_reply: true, call } => Some((serial, call)),
+            Output::Deliver(_, answer) => panic!("it is over: {:?}", answer.result.err()),
+            _ => None,
+        })
+    };
+    let answer = |router: &mut Router<Caller>, serial, sender: &str, name: &str| {
+        let result = Err(BusError { name: name.into(), message: String::new() });
+        router.incoming(now, Incoming::Reply(Reply { serial, sender: Some(sender.into()), result }));
+    };
+    let (first, _) = next(&mut router).expect("there is room");
+    let (second, _) = next(&mut router).expect("there is room");
+    answer(&mut router, first, ":1.0", "org.freedesktop.systemd1.UnitExists");
+    let (look, call) = next(&mut router).expect("what is there is looked at");
+    assert!(matches!(call, Call::Get { .. }), "{call:?}");
+    answer(&mut router, look, BUS, crate::systemd1::LIMITS_EXCEEDED);
+    assert!(next(&mut router).is_none(), "there is no room yet");
+    answer(&mut router, second, ":1.0", crate::systemd1::ACCESS_DENIED);
+    let (_, call) = std::iter::from_fn(|| router.output())
+        .find_map(|output| match output {
+            Output::Send { serial, call, .. } => Some((serial, call)),
+            _ => None,
+        })
+        .expect("there is room again");
+    assert!(matches!(call, Call::Get { .. }), "{call:?}");
 }
