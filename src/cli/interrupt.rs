@@ -24,6 +24,7 @@ const ENDING: [Signal; 4] = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Si
 /// long. What it hears it leaves where it is: one that nobody takes takes effect when this is dropped.
 pub struct HeldSignals {
     before: SigSet,
+    held: SigSet,
     pending: SignalFd,
     heard: (Sender<()>, Receiver<()>),
     /// The thread ends when its end of the pair does.
@@ -34,19 +35,17 @@ impl HeldSignals {
     pub fn hold() -> Result<HeldSignals, Failure> {
         let system = |source: io::Error| Failure::System { doing: "hold back signals".into(), source };
         let before = SigSet::thread_get_mask().map_err(|errno| system(errno.into()))?;
-        let ignored = ignored();
-        let ours =
-            ENDING.into_iter().filter(|signal| !before.contains(*signal) && !ignored.contains(*signal));
-        let held: SigSet = ours.collect();
+        let held: SigSet = ENDING.into_iter().filter(|signal| !before.contains(*signal)).collect();
         let pending = SignalFd::with_flags(&held, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
             .map_err(|errno| system(errno.into()))?;
         held.thread_block().map_err(|errno| system(errno.into()))?;
-        Ok(HeldSignals { before, pending, heard: bounded(1), listener: None })
+        Ok(HeldSignals { before, held, pending, heard: bounded(1), listener: None })
     }
 
-    /// Whether a thread listens already, or does from now on.
+    /// Whether a thread listens already, or does from now on: to all but those that this process is to ignore.
     pub fn listen(&mut self) -> bool {
         if self.listener.is_none() {
+            self.let_go_of_ignored();
             self.listener = listen(&self.pending, self.heard.0.clone()).ok();
         }
         self.are_listened_to()
@@ -59,6 +58,16 @@ impl HeldSignals {
     /// Brings one message when the first signal has come that is listened for, and then no more.
     pub fn heard(&self) -> &Receiver<()> {
         &self.heard.1
+    }
+
+    /// While they are held, they are kept as if somebody wanted to know of them.
+    fn let_go_of_ignored(&mut self) {
+        let ignored = ignored();
+        let (ignored, held): (Vec<_>, Vec<_>) =
+            self.held.iter().partition(|signal| ignored.contains(*signal));
+        self.held = held.into_iter().collect();
+        let _ = self.pending.set_mask(&self.held);
+        let _ = ignored.into_iter().collect::<SigSet>().thread_unblock();
     }
 
     /// The first signal that has come and was not taken yet.

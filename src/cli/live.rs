@@ -136,6 +136,8 @@ impl<'a> Live<'a> {
             }
         }
         loop {
+            // Where no thread can be had, the signals are looked for at each tick.
+            let is_listened_to = self.signals.listen();
             if let Some(signal) = self.signals.take() {
                 return Heard::Signal(signal);
             }
@@ -144,8 +146,7 @@ impl<'a> Live<'a> {
                 return from.try_recv().map_or(Heard::Nothing, Heard::Answer);
             }
             let next = self.line.next_look(now).map_or(until, |look| look.min(until));
-            // Where no thread can be had, the signals are looked for at each tick.
-            let next = if self.signals.listen() { next } else { next.min(now + TICK) };
+            let next = if is_listened_to { next } else { next.min(now + TICK) };
             select! {
                 recv(from) -> answer => return answer.map_or(Heard::Nothing, Heard::Answer),
                 recv(self.signals.heard()) -> _ => {}
