@@ -7,19 +7,28 @@ use std::path::Path;
 use super::layout::CgroupLayout;
 use super::path::{escape, unescape};
 
-/// How many units have a group in a slice's own, or in those of its child slices that begin so.
-pub(crate) fn count(layout: &CgroupLayout, slice: &str, children: &str) -> usize {
-    let children = escape(children);
+/// How many units have a group in a slice's own, or in those of its child slices that begin so, or in the children of
+/// those that begin as groups of them do.
+pub(crate) fn count(layout: &CgroupLayout, slice: &str, children: &str, groups: &str) -> usize {
+    let (children, groups) = (escape(children), escape(groups));
     let directory = layout.path(slice);
-    names(&directory)
-        .map(|name| match name.starts_with(&*children) {
-            // A directory has two links of its own, and one for each that is in it.
-            true => {
-                fs::metadata(directory.join(name)).map_or(0, |metadata| metadata.nlink().saturating_sub(2))
+    let within = |name: String| {
+        let child = directory.join(&name);
+        match () {
+            () if name.starts_with(&*groups) => {
+                names(&child).map(|name| children_of(&child.join(name))).sum()
             }
-            false => 1,
-        })
-        .fold(0, |sum, count| sum.saturating_add(usize::try_from(count).unwrap_or(usize::MAX)))
+            () if name.starts_with(&*children) => children_of(&child),
+            () => 1,
+        }
+    };
+    names(&directory).map(within).sum()
+}
+
+/// A directory has two links of its own, and one for each that is in it.
+fn children_of(directory: &Path) -> usize {
+    let links = fs::metadata(directory).map_or(0, |metadata| metadata.nlink());
+    usize::try_from(links.saturating_sub(2)).unwrap_or_default()
 }
 
 /// The units that have a group in a slice's own or in those of the slices below it; those slices too.

@@ -26,7 +26,8 @@ impl Spreads {
         if let Some(over) = known {
             return over;
         }
-        let over = spread::near_root(siblings::count(layout, group, &spread::prefix(slice)));
+        let (children, groups) = (spread::prefix(slice), spread::group_prefix(slice));
+        let over = spread::suited_to(siblings::count(layout, group, &children, &groups));
         if let Ok(mut known) = self.0.try_lock() {
             if known.len() >= MOST {
                 known.clear();

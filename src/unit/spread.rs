@@ -8,8 +8,9 @@ use crate::unit::name;
 ///
 /// Asked for `jobs.slice` over 8, a scope goes to one of `jobs-spread0.slice` to `jobs-spread7.slice`, by a hash of its
 /// name that is the same in every process and in every version of this library. All of them are children of
-/// `jobs.slice`: what is limited there holds for all. systemd makes them as they are needed, and forgets them as it
-/// forgets any slice.
+/// `jobs.slice`: what is limited there holds for all. Where they are more than 128, they are themselves in slices of 32
+/// each, for they are siblings too: number 70 is `jobs-spreadgroup2-70.slice`, in `jobs-spreadgroup2.slice`. systemd makes
+/// all of them as they are needed, and forgets them as it forgets any slice.
 ///
 /// ```
 /// use unitwait::{Scope, Spread};
@@ -21,11 +22,12 @@ use crate::unit::name;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Spread {
-    /// Over so many, 1 to 10,000. Near the square root of the scopes that are to stand at once is best, for slices are
-    /// siblings too.
+    /// Over so many, 1 to 10,000. Near the square root of the scopes that are to stand at once is best up to a thousand of
+    /// them, and so many that each has about twenty beyond.
     Over(u32),
-    /// Over a power of two near the square root of what is in the slice now, as its control group shows. A manager
-    /// looks ten times a second at the most. Where the number has changed since, older scopes stay where they are.
+    /// Over a power of two that suits what is in the slice now, as its control group shows: the square root of that, or
+    /// beyond 1,024 scopes the square of its cube root, 256 to 1,024. A manager looks ten times a second at the most.
+    /// Where the number has changed since, older scopes stay where they are.
     Auto,
 }
 
@@ -37,6 +39,15 @@ impl From<u32> for Spread {
 
 /// The most child slices there may be.
 const MOST: u32 = 10_000;
+
+/// The most that are children of the slice itself.
+const MOST_CHILDREN: u32 = 128;
+
+/// So many are in one group where they are more. The same for all numbers: where that changes, no group is another's too.
+const GROUP: u32 = 32;
+
+/// Up to so many scopes a level more would bring nothing.
+const FEW: usize = 1024;
 
 /// The most that are chosen: more would do for more scopes than a systemd can hold.
 const MOST_CHOSEN: u32 = 1024;
@@ -57,20 +68,29 @@ impl Spread {
             Spread::Over(over) if !(1..=MOST).contains(&over) => {
                 Err(Error::invalid("spread", over.to_string(), format!("it is over 1 to {MOST} slices")))
             }
-            _ => name::check_kind(&child(slice, MOST - 1), "slice"),
+            _ => name::check_kind(&grandchild(slice, MOST - 1), "slice"),
         }
     }
 }
 
-/// How many are near the square root of so many.
-pub(crate) fn near_root(siblings: usize) -> u32 {
-    let root = u32::try_from(siblings.isqrt()).unwrap_or(MOST_CHOSEN).clamp(1, MOST_CHOSEN);
-    root.next_power_of_two()
+/// How many suit so many scopes: those that leave the fewest siblings on all levels together.
+pub(crate) fn suited_to(scopes: usize) -> u32 {
+    if scopes <= FEW {
+        let root = u32::try_from(scopes.isqrt()).unwrap_or(MOST_CHOSEN);
+        return root.max(1).next_power_of_two();
+    }
+    let square = u128::try_from(scopes).unwrap_or(u128::MAX).saturating_pow(2);
+    let mut over = 2 * MOST_CHILDREN;
+    while over < MOST_CHOSEN && u128::from(over).pow(3) < square {
+        over *= 2;
+    }
+    over
 }
 
 /// The child slice that a unit of this name goes to.
 pub(crate) fn place(slice: &str, over: u32, unit: &str) -> String {
-    child(slice, u32::try_from(hash(unit) % u64::from(over)).unwrap_or_default())
+    let number = u32::try_from(hash(unit) % u64::from(over)).unwrap_or_default();
+    if over <= MOST_CHILDREN { format!("{}{number}.slice", prefix(slice)) } else { grandchild(slice, number) }
 }
 
 /// What the names of all child slices begin with.
@@ -81,8 +101,13 @@ pub(crate) fn prefix(slice: &str) -> String {
     }
 }
 
-fn child(slice: &str, number: u32) -> String {
-    format!("{}{number}.slice", prefix(slice))
+/// What the names of all their groups begin with.
+pub(crate) fn group_prefix(slice: &str) -> String {
+    format!("{}group", prefix(slice))
+}
+
+fn grandchild(slice: &str, number: u32) -> String {
+    format!("{}{}-{number}.slice", group_prefix(slice), number / GROUP)
 }
 
 /// FNV-1a of 64 bits: short, without a seed, and good enough to spread names that count up.
@@ -106,11 +131,13 @@ mod tests {
         assert_eq!(place("jobs.slice", 50, "job-1.scope"), "jobs-spread37.slice");
         assert_eq!(place("a-b.slice", 7, "x.scope"), "a-b-spread1.slice");
         assert_eq!(place("-.slice", 1, "x.scope"), "spread0.slice");
+        assert_eq!(place("jobs.slice", 128, "job-1.scope"), "jobs-spread21.slice");
+        assert_eq!(place("jobs.slice", 512, "job-1.scope"), "jobs-spreadgroup8-277.slice");
     }
 
     #[test]
     fn names_that_count_up_spread_evenly() {
-        for over in [7, 50, 64, 128] {
+        for over in [7, 50, 64, 128, 512] {
             let mut held: BTreeMap<String, u32> = BTreeMap::new();
             for number in 0..over * 100 {
                 *held.entry(place("jobs.slice", over, &format!("job-{number}.scope"))).or_default() += 1;
@@ -121,9 +148,9 @@ mod tests {
     }
 
     #[test]
-    fn the_number_that_is_chosen_is_near_the_square_root() {
-        let chosen = [0, 1, 4, 5, 100, 10_000, usize::MAX].map(near_root);
-        assert_eq!(chosen, [1, 1, 2, 2, 16, 128, 1024]);
+    fn the_number_that_is_chosen_leaves_few_siblings_on_each_level() {
+        let chosen = [0, 1, 4, 5, 100, 1024, 1025, 10_000, 100_000, usize::MAX].map(suited_to);
+        assert_eq!(chosen, [1, 1, 2, 2, 16, 32, 256, 512, 1024, 1024]);
     }
 
     #[test]

@@ -11,30 +11,37 @@ fn holder(group: &str) -> &str {
     group.rsplit_once('/').expect("a scope is in something").0
 }
 
+/// Where a scope goes, by two managers in turn.
+fn spread_twice(manager: &Manager, over: u32) -> String {
+    let unit = name("spread");
+    // Another manager, as another process has one, and the same name.
+    let other = Manager::private().unwrap();
+    let [first, second] = [manager, &other].map(|manager| {
+        let sleeper = Sleeper::new();
+        let scope = Scope::new(&unit).pid(sleeper.pid()).slice("spread1.slice").spread(over);
+        let active = manager.create_scope(&scope, LONG).unwrap();
+        assert_eq!((active.spread(), active.control_group()), (Some(over), group_of(sleeper.pid()).as_str()));
+        active.stop(LONG).unwrap();
+        holder(active.control_group()).to_string()
+    });
+    assert_eq!(first, second);
+    first
+}
+
 #[test]
 fn every_process_computes_the_same_child_slice_and_the_parents_limit_holds_for_all() {
     let manager = manager();
     let slice = Slice::new("spread1.slice").tasks_max(50).on_exists(OnExists::Accept);
     let parent = manager.create_slice(&slice, LONG).unwrap();
-    let sleepers: Vec<Sleeper> = (0..12).map(|_| Sleeper::new()).collect();
-    let mut holders = BTreeSet::new();
-    for sleeper in &sleepers {
-        let unit = name("spread");
-        let scope = Scope::new(&unit).pid(sleeper.pid()).slice("spread1.slice").spread(4);
-        let active = manager.create_scope(&scope, LONG).unwrap();
-        assert_eq!((active.spread(), active.control_group()), (Some(4), group_of(sleeper.pid()).as_str()));
-        let holder = holder(active.control_group()).to_string();
-        assert!(holder.starts_with("/spread1.slice/spread1-spread"), "{holder}");
-        active.stop(LONG).unwrap();
-        // Another manager, as another process has one, and the same name.
-        let (again, other) = (Sleeper::new(), Manager::private().unwrap());
-        let scope = Scope::new(&unit).pid(again.pid()).slice("spread1.slice").spread(4);
-        let active = other.create_scope(&scope, LONG).unwrap();
-        assert_eq!(self::holder(active.control_group()), holder);
-        holders.insert(holder);
-        active.stop(LONG).unwrap();
+    for (over, children) in
+        [(4, "/spread1.slice/spread1-spread"), (512, "/spread1.slice/spread1-spreadgroup")]
+    {
+        let holders: BTreeSet<String> = (0..12).map(|_| spread_twice(&manager, over)).collect();
+        assert!(
+            holders.len() > 1 && holders.iter().all(|holder| holder.starts_with(children)),
+            "{holders:?}"
+        );
     }
-    assert!(holders.len() > 1, "{holders:?}");
     if hybrid() {
         let held = parent.controller_path("pids").expect("hybrid mode has it").join("pids.max");
         assert_eq!(std::fs::read_to_string(held).unwrap(), "50\n");
@@ -47,7 +54,9 @@ fn what_is_there_decides_over_how_many_an_auto_spread_slice_is_spread() {
     let sleepers: Vec<Sleeper> = (0..40).map(|_| Sleeper::new()).collect();
     let scopes =
         sleepers.iter().map(|sleeper| Scope::new(name("auto")).pid(sleeper.pid()).slice("auto.slice"));
-    let scopes: Vec<Scope> = scopes.map(|scope| scope.spread(5)).collect();
+    // Some are children of the slice, and some grandchildren.
+    let over = [5, 512].into_iter().cycle();
+    let scopes: Vec<Scope> = scopes.zip(over).map(|(scope, over)| scope.spread(over)).collect();
     let first = Sleeper::new();
     let scope = Scope::new(name("auto")).pid(first.pid()).slice("auto.slice").spread(Spread::Auto);
     let of_none = manager().create_scope(&scope, LONG).unwrap();
