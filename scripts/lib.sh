@@ -23,9 +23,10 @@ need() { # [COMMAND PACKAGE]...
         as_root=(sudo)
     fi
     echo "${0##*/}: installing ${missing[*]}" >&2
-    "${as_root[@]}" apt-get update -qq </dev/null >&2
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}" \
-        </dev/null >&2
+    local lost="could not install ${missing[*]}; is there a network?"
+    "${as_root[@]}" apt-get update -qq </dev/null >&2 || stop 69 "$lost"
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}" </dev/null >&2 ||
+        stop 69 "$lost"
 }
 
 cargo_minor() { cargo --version 2>/dev/null | sed -n 's/^cargo 1\.\([0-9]*\)\..*/\1/p'; }

@@ -133,9 +133,10 @@ impl Results {
 
     fn picture(&self) -> String {
         let series = [(false, "in one slice"), (true, "spread")].map(|(spread, name)| {
+            let colour = usize::from(spread);
             let lives = self.medians.keys().filter(|key| key.0 == spread).map(|key| key.1);
             let points = lives.map(|live| (f64::from(live), 1e9 / self.median(spread, live))).collect();
-            Series { name: name.into(), points, marks: true }
+            Series { name: name.into(), colour, points, marks: true }
         });
         page(&[Panel {
             title: "One caller".into(),

@@ -70,13 +70,24 @@ pub fn json(results: &Results, goals: &[Goal]) -> Json {
     json!({ "results": rounds, "goals": goals, "idle": results.idle, "tickets": results.tickets })
 }
 
+/// In the order of their colours, so that a peer has the same in each panel.
+const PEERS: [&str; 7] = [
+    "sd-bus",
+    "unitwait",
+    "go-systemd",
+    "zbus",
+    "sd-bus, new connection",
+    "sd-bus, promises kept",
+    "sd-bus, 16",
+];
+
 /// Each peer's rounds side by side.
 pub fn picture(results: &Results) -> String {
     let panel = |case: &str, title: &str, y: &str, of: fn(&crate::figures::Figures) -> f64| {
-        // By name, so that a peer has the same colour in each.
         let keys = results.rounds.keys().copied().filter(|key| key.0 == case);
         let series = keys.filter(|key| key.1 != "systemd-run" || case != "one caller").map(|key| Series {
             name: key.1.into(),
+            colour: PEERS.iter().position(|peer| *peer == key.1).unwrap_or(PEERS.len()),
             points: (1..).map(f64::from).zip(results.of(key).iter().map(of)).collect(),
             marks: true,
         });

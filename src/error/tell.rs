@@ -184,7 +184,12 @@ impl Error {
                 write!(f, "could not {asked}: job {job} ended as {result}")
             }
             Error::Timeout { asked, stage, job, waited } => {
-                write!(f, "could not {asked} by the deadline, after {waited:.1?}: {}", stage.told())?;
+                write!(f, "could not {asked} by the deadline")?;
+                match waited.is_zero() {
+                    true => f.write_str(", which had passed before it was asked")?,
+                    false => write!(f, ", after {waited:.1?}")?,
+                }
+                write!(f, ": {}", stage.told())?;
                 job.map_or(Ok(()), |job| write!(f, "; job {job}"))
             }
             Error::Disconnected { asked, stage, job } => {

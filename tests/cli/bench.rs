@@ -3,12 +3,14 @@
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::sync::PoisonError;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::sandbox::{NOBODY, object, run, signal, stderr, stdout, unitwait, unitwait_as};
+use crate::sandbox::{NOBODY, SILENT, Silence, object, run, signal, stderr, stdout, unitwait, unitwait_as};
+use crate::support::MARGIN;
 
 /// Units and processes of the benchmark with this number.
 fn left(pid: u32) -> String {
@@ -47,6 +49,7 @@ fn a_benchmark_tells_what_a_create_takes_in_each_mode_and_leaves_nothing() {
         assert!(told["create"]["bytes"].as_f64() > Some(300.0), "{told}");
         assert!(told["rss_bytes"].as_u64() > Some(1 << 20) && told["threads"].as_u64() > Some(1), "{told}");
         assert_eq!((told["live"].as_u64(), told["mode"].as_str()), (Some(5), Some(mode)), "{told}");
+        assert!(told["spread"].is_null(), "{told}");
         assert_eq!(left(pid), "");
     }
 }
@@ -122,6 +125,48 @@ fn a_benchmark_ends_by_its_deadline() {
     assert_eq!(output.status.code(), Some(75), "{output:?}");
     assert!(object(&output.stdout)["create"]["count"].as_u64() > Some(0), "{output:?}");
     nothing_is_left(pid);
+}
+
+#[test]
+fn a_benchmark_ends_by_its_deadline_while_systemd_is_silent_and_is_cleared_away_when_it_speaks_again() {
+    let (pid, output) = {
+        let awake = SILENT.lock().unwrap_or_else(PoisonError::into_inner);
+        let child = unitwait()
+            .args(["bench", "--ops", "100000", "--live", "5", "--timeout", "4s"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (pid, begun) = (child.id(), Instant::now());
+        while left(pid).lines().count() < 6 {
+            assert!(begun.elapsed() < Duration::from_secs(3), "it does not get going: {}", left(pid));
+        }
+        drop(awake);
+        let _silence = Silence::fall();
+        let output = child.wait_with_output().unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(4) + 2 * MARGIN, "{:?}", begun.elapsed());
+        (pid, output)
+    };
+    assert_eq!(output.status.code(), Some(75), "{output:?}");
+    assert!(stderr(&output).contains("could not be stopped yet"), "{output:?}");
+    nothing_is_left(pid);
+}
+
+#[test]
+fn what_a_picture_cannot_take_the_place_of_is_still_there() {
+    let directory = format!("/tmp/unitwait-bench-full-{}", std::process::id());
+    fs::create_dir(&directory).unwrap();
+    let mounted = ["-t", "tmpfs", "-o", "size=4k", "tmpfs", directory.as_str()];
+    assert!(Command::new("mount").args(mounted).status().unwrap().success());
+    let picture = format!("{directory}/x.svg");
+    fs::write(&picture, "of before").unwrap();
+    let output = run(["bench", "--ops", "5", "--spread", "300", "--svg", &picture]);
+    assert_eq!(fs::read_to_string(&picture).unwrap(), "of before");
+    assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
+    assert!(Command::new("umount").arg(&directory).status().unwrap().success());
+    fs::remove_dir(&directory).unwrap();
+    assert!(stderr(&output).contains("could not write"), "{output:?}");
+    assert!(stdout(&output).contains("5 scopes, blocking, concurrency 1, spread over 300,"), "{output:?}");
 }
 
 /// Before anything is installed, built or booted.

@@ -10,7 +10,8 @@ const TOP: f64 = 34.0;
 const BOTTOM: f64 = 50.0;
 
 /// Told apart in grey and by those who see fewer colours, too.
-const COLOURS: [&str; 7] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555"];
+const COLOURS: [&str; 8] =
+    ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555", "#000000"];
 
 pub struct Panel {
     pub title: String,
@@ -22,6 +23,8 @@ pub struct Panel {
 
 pub struct Series {
     pub name: String,
+    /// Its place among the colours.
+    pub colour: usize,
     pub points: Vec<(f64, f64)>,
     /// Whether each point was measured by itself.
     pub marks: bool,
@@ -83,7 +86,10 @@ impl Panel {
         let x = |value: f64| LEFT + value / across.most * (WIDTH - LEFT - RIGHT);
         let y = |value: f64| HEIGHT - BOTTOM - value / up.most * (HEIGHT - TOP - BOTTOM);
         let middle = (LEFT + WIDTH - RIGHT) / 2.0;
-        text(svg, (middle, 20.0), "middle", "font-size=\"13\" font-weight=\"bold\"", &self.title);
+        // A long one is smaller, and no wider.
+        let size = (1.6 * WIDTH / self.title.chars().count().max(1) as f64).min(13.0);
+        let bold = format!("font-size=\"{size:.1}\" font-weight=\"bold\"");
+        text(svg, (middle, 20.0), "middle", &bold, &self.title);
         for tick in up.ticks() {
             line(svg, (LEFT, y(tick)), (WIDTH - RIGHT, y(tick)), "#ddd");
             text(svg, (LEFT - 6.0, y(tick) + 4.0), "end", "", &up.label(tick));
@@ -97,7 +103,7 @@ impl Panel {
         let turned = format!("transform=\"rotate(-90 14 {HEIGHT_HALF})\"");
         text(svg, (14.0, HEIGHT_HALF), "middle", &turned, &self.y);
         for (at, series) in self.series.iter().enumerate() {
-            let colour = COLOURS[at % COLOURS.len()];
+            let colour = COLOURS[series.colour % COLOURS.len()];
             let places: Vec<_> = series.points.iter().map(|point| (x(point.0), y(point.1))).collect();
             series.draw(svg, &places, colour);
             self.name(svg, at, &series.name, colour);
@@ -174,7 +180,8 @@ mod tests {
 
     #[test]
     fn a_page_is_closed_and_its_words_are_escaped() {
-        let series = Series { name: "a<b".into(), points: vec![(0.0, 1.0), (2.0, 3.0)], marks: true };
+        let series =
+            Series { name: "a<b".into(), colour: 0, points: vec![(0.0, 1.0), (2.0, 3.0)], marks: true };
         let panel = Panel { title: "t & u".into(), x: "x, ms".into(), y: "y".into(), series: vec![series] };
         let svg = page(&[panel]);
         assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"), "{svg}");

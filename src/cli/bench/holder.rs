@@ -5,14 +5,17 @@ use std::io::{self, BufRead, BufReader};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use nix::unistd::pipe2;
 
 /// Each sleeper waits for the end of a pipe that this program alone writes to: a program that is killed takes them all
-/// with it, and a scope without a process goes by itself. The shell ends after the last of them, and becomes what is
-/// to be done then.
+/// with it, and a scope without a process goes by itself. The shell ends after the last of them, and after what is to
+/// be done then, which is tried again where systemd is away (69) or silent (75), and is done where there is nothing to
+/// do any more (71).
 const SCRIPT: &str = r#"
 exec 3<&0 </dev/null
 left=$1
@@ -25,8 +28,22 @@ done
 exec >/dev/null
 read -r _ <&3
 wait
-[ $# -eq 0 ] || exec "$@"
+[ $# -gt 0 ] || exit 0
+left=60
+until "$@"; do
+    case $? in
+    69 | 75) ;;
+    71) exit 0 ;;
+    *) exit 1 ;;
+    esac
+    left=$((left - 1))
+    [ "$left" -gt 0 ] || exit 1
+    sleep 10
+done
 "#;
+
+/// How often it is looked whether the end has come.
+const TICK: Duration = Duration::from_millis(5);
 
 /// Sleepers, until this is dropped.
 pub struct Holder {
@@ -64,21 +81,24 @@ impl Holder {
         Err(io::Error::other(format!("of {count} processes only {came} came up")))
     }
 
-    /// Lets the sleepers go, and waits for what follows; false where that failed.
-    pub fn end(mut self) -> bool {
-        self.release()
-    }
-
-    fn release(&mut self) -> bool {
+    /// Lets the sleepers go, and waits for what follows, until then; false where that failed or is not done yet.
+    pub fn end_by(mut self, until: Instant) -> bool {
         self.life = None;
-        self.shell.wait().is_ok_and(|status| status.success())
+        while Instant::now() < until {
+            match self.shell.try_wait() {
+                Ok(None) => thread::sleep(TICK),
+                Ok(Some(status)) => return status.success(),
+                Err(_) => break,
+            }
+        }
+        false
     }
 }
 
 impl Drop for Holder {
     fn drop(&mut self) {
-        if self.life.is_some() {
-            self.release();
+        if self.life.take().is_some() {
+            let _ = self.shell.wait();
         }
     }
 }
@@ -103,7 +123,7 @@ mod tests {
         let there: Vec<PathBuf> =
             holder.pids.iter().map(|pid| PathBuf::from(format!("/proc/{pid}"))).collect();
         assert_eq!(there.iter().filter(|path| path.exists()).count(), 5);
-        assert!(holder.end());
+        assert!(holder.end_by(Instant::now() + Duration::from_secs(10)));
         assert!(there.iter().all(|path| !path.exists()));
     }
 }

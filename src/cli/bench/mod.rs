@@ -15,6 +15,7 @@ use std::io;
 use std::path::Path;
 use std::process;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use nix::unistd::{AccessFlags, access};
 use unitwait::{Deadline, Manager};
@@ -34,6 +35,10 @@ const POINT: usize = 512;
 
 /// Units that stand while the picture's points are measured, where `--live` says nothing.
 const STANDING: usize = 1000;
+
+/// How long the end may take: what is left to stop is empty by then. With a time for the whole, what that leaves.
+const PATIENCE: Duration = Duration::from_secs(30);
+const GRACE: Duration = Duration::from_millis(500);
 
 /// All that was measured.
 struct Measured {
@@ -61,19 +66,26 @@ pub fn bench(session: &Session, asked: &Bench) -> Result<(), Failure> {
             spread: asked.spread,
         };
         let meter = Meter { manager: &manager, peers: Peers::find(&session.target, manager.address()) };
-        let measured = measure(Runner::new(&meter, session.given_end(), &done, &all), load, asked)?;
-        Ok::<_, Failure>((measured, janitor.end()))
+        let measured = measure(Runner::new(&meter, session.given_end(), &done, &all), load, asked);
+        let patience = Instant::now() + if session.given_end().is_some() { GRACE } else { PATIENCE };
+        let until = session.given_end().map_or(patience, |end| end.max(patience));
+        let is_clean = janitor.end_by(until);
+        measured.map(|measured| (measured, is_clean))
     })?;
-    let (measured, is_clean) = measured?;
     drop(live);
+    let (measured, is_clean) = measured?;
     if !is_clean {
-        session.output.warning("left_over", &format!("{slice} could not be stopped, and may be there still"));
+        session.output.warning(
+            "left_over",
+            &format!("{slice} could not be stopped yet; that is tried on for some minutes"),
+        );
     }
-    if let Some(file) = &asked.svg {
-        let drawn = drawing::draw(&measured, asked);
-        fs::write(file, drawn).map_err(|source| cannot_write(file, source))?;
-    }
-    tell(session, &manager, asked, measured)
+    let drawn = asked.svg.as_ref().map(|file| (file, drawing::draw(&measured, asked)));
+    // The figures first: a disk that is full by now takes no minute of work with it.
+    tell(session, &manager, asked, measured)?;
+    drawn.map_or(Ok(()), |(file, drawn)| {
+        write_whole(file, &drawn).map_err(|source| cannot_write(file, source))
+    })
 }
 
 fn tell(session: &Session, manager: &Manager, asked: &Bench, measured: Measured) -> Result<(), Failure> {
@@ -148,6 +160,22 @@ fn check_writable(file: &Path) -> Result<(), Failure> {
         return Err(cannot_write(file, io::ErrorKind::IsADirectory.into()));
     }
     Ok(())
+}
+
+/// What was in the file is there until all that is to be in it is written.
+fn write_whole(file: &Path, text: &str) -> io::Result<()> {
+    let file = fs::canonicalize(file).unwrap_or_else(|_| file.into());
+    if file.exists() && !file.is_file() {
+        return fs::write(file, text);
+    }
+    let mut beside = file.clone().into_os_string();
+    beside.push(format!(".{}", process::id()));
+    match fs::write(&beside, text).and_then(|()| fs::rename(&beside, &file)) {
+        // One may write to a file in a directory that is not one's own.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => fs::write(file, text),
+        Err(error) => fs::remove_file(&beside).and(Err(error)),
+        Ok(()) => Ok(()),
+    }
 }
 
 fn cannot_write(file: &Path, source: io::Error) -> Failure {

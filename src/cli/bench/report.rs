@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use serde_json::{Value as Json, json};
-use unitwait::Manager;
+use unitwait::{Manager, Spread};
 
 use super::Measured;
 use super::run::{Kind, Run};
@@ -17,12 +17,10 @@ const QUANTILES: [(&str, f64); 4] = [("median", 0.5), ("p90", 0.9), ("p99", 0.99
 
 pub fn text(manager: &Manager, asked: &Bench, Measured { main, .. }: &Measured) -> String {
     let mut out = format!(
-        "systemd {} at {}: {} scopes, {}, concurrency {}, {} more standing\n\n",
+        "systemd {} at {}: {}, {} more standing\n\n",
         manager.version(),
         manager.address(),
-        asked.ops,
-        mode(asked.mode),
-        asked.concurrency,
+        what(asked, main),
         asked.live
     );
     let _ = writeln!(
@@ -57,7 +55,8 @@ fn costs(out: &mut String, run: &Run) {
         stages.iter().map(|(stage, time)| format!("{stage} {}", milliseconds(*time))).collect();
     let _ = writeln!(out, "stages of a create, medians: {}", stages.join(", "));
     let processor = |time: Option<Duration>| {
-        time.map_or("unknown".into(), |time| format!("{:.0} us", run.create.per_call(micros(time))))
+        let share = time.map(|time| run.create.per_call(micros(time))).filter(|share| share.is_finite());
+        share.map_or("unknown".into(), |share| format!("{share:.0} us"))
     };
     let _ = writeln!(
         out,
@@ -66,13 +65,15 @@ fn costs(out: &mut String, run: &Run) {
         processor(usage.manager),
         usage.bus.map_or("none".into(), |bus| processor(Some(bus)))
     );
-    let _ = writeln!(
-        out,
-        "messages of a create: {:.2} sent, {:.2} received, {:.0} bytes",
-        run.create.per_call(usage.sent as f64),
-        run.create.per_call(usage.received as f64),
-        run.create.per_call(usage.bytes as f64)
-    );
+    if run.create.times.len() > 0 {
+        let _ = writeln!(
+            out,
+            "messages of a create: {:.2} sent, {:.2} received, {:.0} bytes",
+            run.create.per_call(usage.sent as f64),
+            run.create.per_call(usage.received as f64),
+            run.create.per_call(usage.bytes as f64)
+        );
+    }
     let mebibytes = run.footprint.rss_bytes as f64 / f64::from(1 << 20);
     let _ = writeln!(
         out,
@@ -94,6 +95,7 @@ pub fn json(manager: &Manager, asked: &Bench, measured: &Measured) -> Json {
         "ops": asked.ops,
         "concurrency": asked.concurrency,
         "live": asked.live,
+        "spread": run.spread,
         "create": kind_json(&run.create),
         "stop": kind_json(&run.stop),
         "stages": stages_json(run.stages),
@@ -125,13 +127,26 @@ fn kind_json(kind: &Kind) -> Json {
     object
 }
 
-/// Each error once, with how often it came; of a deadline the unit and the time differ, so the kind stands for it.
+/// What was done, in the words of the options.
+pub fn what(asked: &Bench, run: &Run) -> String {
+    let spread = match (asked.spread, run.spread) {
+        (Some(Spread::Auto), Some(over)) => format!(", spread over {over} (auto)"),
+        (Some(_), Some(over)) => format!(", spread over {over}"),
+        _ => String::new(),
+    };
+    format!("{} scopes, {}, concurrency {}{spread}", asked.ops, mode(asked.mode), asked.concurrency)
+}
+
+/// Each error once, with how often it came; in its words the unit and the job differ from one to the next.
 fn errors(run: &Run) -> BTreeMap<String, usize> {
     let mut errors = BTreeMap::new();
     for error in &run.failures {
         let mut told = error.to_string();
         if let Some(unit) = error.unit() {
             told = told.replace(unit, "UNIT");
+        }
+        if let Some(job) = error.job() {
+            told = told.replace(&format!("job {job}"), "its job");
         }
         *errors.entry(told).or_default() += 1;
     }

@@ -27,6 +27,8 @@ pub struct Run {
     /// Medians of each stage of a create.
     pub stages: StageTimes,
     pub footprint: Footprint,
+    /// Over how many slices the last scope was spread.
+    pub spread: Option<u32>,
     pub failures: Vec<Error>,
 }
 
@@ -44,9 +46,9 @@ impl Kind {
         if seconds == 0.0 { 0.0 } else { self.times.len() as f64 / seconds }
     }
 
-    /// A share of what all calls used, for one of them.
+    /// A share of what all calls used, for one of those that went well; no number where none did.
     pub fn per_call(&self, total: f64) -> f64 {
-        total / (self.times.len() + self.errors).max(1) as f64
+        total / self.times.len() as f64
     }
 }
 
@@ -143,6 +145,7 @@ impl Tally {
         self.run.create.usage.add(&phase.usage);
         self.run.footprint = self.run.footprint.peak(phase.footprint);
         let active = sort_out(phase.calls, &mut self.creates, &mut self.run.create, &mut self.run.failures);
+        self.run.spread = active.last().map_or(self.run.spread, ActiveScope::spread);
         self.stages.extend(active.iter().map(ActiveScope::stages));
         active
     }
