@@ -108,6 +108,7 @@ fn works(peers: &Path) -> Result<Vec<Work>, Failure> {
         work("one caller", "zbus", &zbus, "system", 1),
         work("private", "sd-bus", &sdbus, "private", 1),
         work("private", "unitwait", &own, "private", 1),
+        work("private", "sd-bus, promises kept", &sdbus, "kept-private", 1),
         work("64 callers", "sd-bus", &sdbus, "system", 64),
         work("64 callers", "sd-bus, 16", &sdbus, "system", 16),
         work("64 callers", "unitwait", &own, "system", 64),

@@ -58,8 +58,11 @@ static sd_bus_message *creation(sd_bus *bus, const struct op *op) {
     sd_bus_message *call = NULL;
     must(sd_bus_message_new_method_call(bus, &call, NAME, PATH, MANAGER, "StartTransientUnit"), "make a call");
     must(sd_bus_message_append(call, "ss", op->unit, "fail"), "name a unit");
-    must(sd_bus_message_append(call, "a(sv)", 3, "Slice", "s", op->slice, "DefaultDependencies", "b", 0, "PIDs", "au", 1,
-                               op->pid), "give properties");
+    if (op->slice)
+        must(sd_bus_message_append(call, "a(sv)", 3, "Slice", "s", op->slice, "DefaultDependencies", "b", 0, "PIDs", "au", 1,
+                                   op->pid), "say what");
+    else
+        must(sd_bus_message_append(call, "a(sv)", 1, "PIDs", "au", 1, op->pid), "say what");
     must(sd_bus_message_append(call, "a(sa(sv))", 0), "end a call");
     return call;
 }
@@ -109,13 +112,14 @@ static int accepted(sd_bus_message *reply, void *data, sd_bus_error *error) {
 
 static sd_bus *connect_to(const char *way) {
     sd_bus *bus = NULL;
-    if (strcmp(way, "private") == 0) {
+    int direct = strstr(way, "private") != NULL;
+    if (direct) {
         must(sd_bus_new(&bus), "make a connection");
         must(sd_bus_set_address(bus, "unix:path=/run/systemd/private"), "set an address");
         must(sd_bus_start(bus), "connect");
     } else
         must(sd_bus_open_system(&bus), "connect");
-    const char *sender = strcmp(way, "private") == 0 ? NULL : NAME;
+    const char *sender = direct ? NULL : NAME;
     must(sd_bus_match_signal(bus, NULL, sender, PATH, MANAGER, "JobRemoved", removed, NULL), "listen");
     return bus;
 }
@@ -179,6 +183,9 @@ static void *keep(void *nothing) {
     for (;;) {
         uint64_t rings;
         poll(fds, 2, -1);
+        /* What the manager's own socket tells unasked. */
+        while (fds[1].revents && sd_bus_process(kept.bus, NULL) > 0)
+            ;
         if (!(fds[0].revents & POLLIN) || read(kept.bell, &rings, sizeof rings) < 0)
             continue;
         one(kept.bus, kept.op, kept.make);
@@ -271,7 +278,7 @@ static int load(char **argv) {
     }
     fclose(pids);
     sd_bus *bus = connect_to(argv[1]);
-    if (strcmp(argv[1], "kept") == 0 && window == 1)
+    if (strncmp(argv[1], "kept", 4) == 0 && window == 1)
         begin_keeping(bus);
     printf("{");
     phase("create", argv[1], bus, window, creation);
@@ -285,7 +292,7 @@ static int run(char **argv) {
     static struct op self;
     sd_bus *bus = connect_to("system");
     ops = &self, count = 1;
-    self.slice = "system.slice", self.pid = (uint32_t)getpid();
+    self.pid = (uint32_t)getpid();
     snprintf(self.unit, sizeof self.unit, "%s", argv[2]);
     one(bus, &self, creation);
     sd_bus_flush_close_unref(bus);
@@ -315,6 +322,6 @@ int main(int argc, char **argv) {
         noise(argv);
     if (argc == 6)
         return load(argv);
-    fprintf(stderr, "usage: sdbus system|private|fresh|kept OPS CONCURRENCY SLICE PIDS-FILE\n");
+    fprintf(stderr, "usage: sdbus system|private|fresh|kept|kept-private OPS CONCURRENCY SLICE PIDS-FILE\n");
     return 64;
 }
