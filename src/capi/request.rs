@@ -226,7 +226,7 @@ pub extern "C" fn unitwait_request_slice(request: *mut unitwait_request, slice: 
 
 /// Scopes: spreads the scopes of its slice over so many child slices of it, 1 to 10000, or, where it is 0, over as many as
 /// suit what is there: a create does not get dearer then, however many scopes there are. A scope goes to the child that
-/// its name says.
+/// its name says; more than 128 of them are in groups of 32, child slices too.
 #[unsafe(no_mangle)]
 pub extern "C" fn unitwait_request_spread(request: *mut unitwait_request, over: u32) -> unitwait_code {
     apply!(request, [Scope] "scopes", of => of.spread(if over == 0 { Spread::Auto } else { over.into() }))

@@ -770,7 +770,7 @@ enum unitwait_code unitwait_request_slice(struct unitwait_request *request, cons
 
 // Scopes: spreads the scopes of its slice over so many child slices of it, 1 to 10000, or, where it is 0, over as many as
 // suit what is there: a create does not get dearer then, however many scopes there are. A scope goes to the child that
-// its name says.
+// its name says; more than 128 of them are in groups of 32, child slices too.
 enum unitwait_code unitwait_request_spread(struct unitwait_request *request,
                                            uint32_t over);
 

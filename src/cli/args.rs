@@ -64,7 +64,8 @@ const BENCH_NOTES: &str = "\
 Each scope holds one process that was started beforehand, is seen in the kernel to hold it, and is stopped again; all are
 in a slice of their own, with DefaultDependencies=no. They come in rounds of four for each caller, at least 100: so many
 stand besides those of --live. Each call has 30 s, and with --timeout the whole has so long.
-Nothing is left behind, however it ends. With --svg more is measured: fewer and more callers, and units that stand.";
+Nothing is left behind, however it ends; where systemd is silent or its bus dead by then, that is tried on for minutes.
+With --svg more is measured: fewer and more callers, and units that stand.";
 
 /// Create systemd's transient scopes and wait for them, with a deadline
 #[derive(Debug, Parser)]
@@ -148,8 +149,8 @@ pub struct ScopeOptions {
     /// The slice it is to be in, with or without `.slice`
     #[arg(long, value_name = "SLICE", value_parser = utf8(), allow_hyphen_values = true)]
     pub slice: Option<String>,
-    /// Spread the slice's scopes over so many child slices, or over as many as suit what is there: creating in it does
-    /// not get dearer then, however many there are
+    /// Spread the slice's scopes over so many child slices, or over as many as suit what is there, which is looked at ten
+    /// times a second: creating in it does not get dearer then, however many there are
     #[arg(long, value_name = "K|auto", value_parser = spread)]
     pub spread: Option<Spread>,
     /// A property as a unit file has it: MemoryMax=64M, CPUQuota=50%, TasksMax=20
