@@ -337,9 +337,9 @@ enum Word {
 fn next_of(connection: &Connection, deaf: bool) -> Option<(Word, u64)> {
     let _inside = Inside::enter();
     let message = connection.next()?;
-    let word = match Incoming::is_of_units(&message) {
-        true if deaf => Word::Unwanted,
-        _ => Incoming::parse(&message).map_or(Word::Nothing, Word::Said),
+    let word = match deaf && Incoming::is_of_units(&message) {
+        true => Word::Unwanted,
+        false => Incoming::parse(&message).map_or(Word::Nothing, Word::Said),
     };
     Some((word, connection::size(&message)))
 }
