@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What scripts/try, scripts/test and .ci/run share: to install what a bare Debian machine lacks. Sourced, not run.
+# What the other scripts and .ci/run share: to install what a bare Debian machine lacks. Sourced, not run.
 
 stop() { # STATUS MESSAGE
     echo "${0##*/}: $2" >&2

@@ -182,11 +182,11 @@ const MOST_LOOKS: usize = 3;
 /// proof, for the kernel tells it of many that were placed well: a thread on its way out is shown in `/` of each
 /// v1 hierarchy, one that ended in a removed group as there no more, a first thread that ended before the others
 /// (and before systemd placed these) where it was then, and a number that was given away in another process's
-/// group. So after the first look the order is: find a thread that lives, read its group anew, and see that the same thread still
-/// lives and the number is still this process's. Neither the kernel's exiting flag nor the start time that
-/// goes with a number ever comes back, so what holds after the read has held during it, and the group read is
-/// that of a living thread of the process named. To look for life only before the read would prove nothing:
-/// the end may come between the two.
+/// group. So after the first look the order is: find a thread that lives, read its group anew, and see that the
+/// same thread still lives and the number is still this process's. Neither the kernel's exiting flag nor the start
+/// time that goes with a number ever comes back, so what holds after the read has held during it, and the group
+/// read is that of a living thread of the process named. To look for life only before the read would prove
+/// nothing: the end may come between the two.
 fn look(inspection: &Inspection, process: Process) -> Option<Seat> {
     if let seat @ Some(Seat::Home(_)) = look_in_sight(inspection, process) {
         return seat;

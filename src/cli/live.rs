@@ -34,6 +34,8 @@ pub struct Live<'a> {
     /// Before the signals, which take effect when they are let go.
     line: Line,
     signals: HeldSignals,
+    /// From when on they are listened to.
+    soon: Instant,
 }
 
 enum Heard<T> {
@@ -47,13 +49,17 @@ impl<'a> Live<'a> {
     pub fn open(session: &'a Session, units: &[String]) -> Result<(Live<'a>, Manager), Failure> {
         let line = Line::new(session.output.is_for_programs(), session.until(), units);
         if line.is_wanted() {
-            let mut live = Live { session, line, signals: HeldSignals::hold()? };
+            let mut live = Live::begin(session, line)?;
             let manager = live.work(words(Stage::Connect), || session.open())??;
             return Ok((live, manager));
         }
         // Nothing is asked for yet, and no line is to be left clean: a signal may end the program as it does.
         let manager = session.open()?;
-        Ok((Live { session, line, signals: HeldSignals::hold()? }, manager))
+        Ok((Live::begin(session, line)?, manager))
+    }
+
+    fn begin(session: &'a Session, line: Line) -> Result<Live<'a>, Failure> {
+        Ok(Live { session, line, signals: HeldSignals::hold()?, soon: Instant::now() + SOON })
     }
 
     /// Does what blocks, by a deadline of its own, in a thread beside. A signal ends the program in the midst of it.
@@ -129,7 +135,7 @@ impl<'a> Live<'a> {
         stage: impl Fn() -> S,
     ) -> Heard<T> {
         if !self.signals.are_listened_to() {
-            match from.recv_deadline(until.min(Instant::now() + SOON)) {
+            match from.recv_deadline(until.min(self.soon)) {
                 Ok(answer) => return Heard::Answer(answer),
                 Err(RecvTimeoutError::Disconnected) => return Heard::Nothing,
                 Err(RecvTimeoutError::Timeout) => {}

@@ -185,9 +185,8 @@ impl Error {
             }
             Error::Timeout { asked, stage, job, waited } => {
                 write!(f, "could not {asked} by the deadline")?;
-                match waited.is_zero() {
-                    true => f.write_str(", which had passed before it was asked")?,
-                    false => write!(f, ", after {waited:.1?}")?,
+                if !waited.is_zero() {
+                    write!(f, ", after {waited:.1?}")?;
                 }
                 write!(f, ": {}", stage.told())?;
                 job.map_or(Ok(()), |job| write!(f, "; job {job}"))

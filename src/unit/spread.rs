@@ -64,12 +64,18 @@ impl Spread {
                 "it is a slice that is spread: name one",
             ));
         };
-        match self {
+        let most = match self {
             Spread::Over(over) if !(1..=MOST).contains(&over) => {
-                Err(Error::invalid("spread", over.to_string(), format!("it is over 1 to {MOST} slices")))
+                return Err(Error::invalid(
+                    "spread",
+                    over.to_string(),
+                    format!("it is over 1 to {MOST} slices"),
+                ));
             }
-            _ => name::check_kind(&grandchild(slice, MOST - 1), "slice"),
-        }
+            Spread::Over(over) => over,
+            Spread::Auto => MOST_CHOSEN,
+        };
+        name::check_kind(&numbered(slice, most, most - 1), "slice")
     }
 }
 
@@ -90,7 +96,7 @@ pub(crate) fn suited_to(scopes: usize) -> u32 {
 /// The child slice that a unit of this name goes to.
 pub(crate) fn place(slice: &str, over: u32, unit: &str) -> String {
     let number = u32::try_from(hash(unit) % u64::from(over)).unwrap_or_default();
-    if over <= MOST_CHILDREN { format!("{}{number}.slice", prefix(slice)) } else { grandchild(slice, number) }
+    numbered(slice, over, number)
 }
 
 /// What the names of all child slices begin with.
@@ -106,8 +112,12 @@ pub(crate) fn group_prefix(slice: &str) -> String {
     format!("{}group", prefix(slice))
 }
 
-fn grandchild(slice: &str, number: u32) -> String {
-    format!("{}{}-{number}.slice", group_prefix(slice), number / GROUP)
+/// One of so many.
+fn numbered(slice: &str, over: u32, number: u32) -> String {
+    match over <= MOST_CHILDREN {
+        true => format!("{}{number}.slice", prefix(slice)),
+        false => format!("{}{}-{number}.slice", group_prefix(slice), number / GROUP),
+    }
 }
 
 /// FNV-1a of 64 bits: short, without a seed, and good enough to spread names that count up.

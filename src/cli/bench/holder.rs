@@ -14,8 +14,7 @@ use nix::unistd::pipe2;
 
 /// Each sleeper waits for the end of a pipe that this program alone writes to: a program that is killed takes them all
 /// with it, and a scope without a process goes by itself. The shell ends after the last of them, and after what is to
-/// be done then, which is tried again where systemd is away (69) or silent (75), and is done where there is nothing to
-/// do any more (71).
+/// be done then, which is tried again where that fails, and is done too where the unit it is for is gone.
 const SCRIPT: &str = r#"
 exec 3<&0 </dev/null
 left=$1
@@ -30,12 +29,8 @@ read -r _ <&3
 wait
 [ $# -gt 0 ] || exit 0
 left=60
-until "$@"; do
-    case $? in
-    69 | 75) ;;
-    71) exit 0 ;;
-    *) exit 1 ;;
-    esac
+until said=$("$@" 2>&1); do
+    case $said in *'"no_such_unit"'*) exit 0 ;; esac
     left=$((left - 1))
     [ "$left" -gt 0 ] || exit 1
     sleep 10

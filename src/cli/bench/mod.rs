@@ -147,7 +147,7 @@ fn janitor<'a>(target: &'a Target, slice: &'a str) -> Vec<&'a str> {
     if let Target::At(address) = target {
         arguments.push(address);
     }
-    arguments.extend(["--timeout", "30s", "stop", slice]);
+    arguments.extend(["--json", "--timeout", "30s", "stop", slice]);
     arguments
 }
 
@@ -170,11 +170,16 @@ fn write_whole(file: &Path, text: &str) -> io::Result<()> {
     }
     let mut beside = file.clone().into_os_string();
     beside.push(format!(".{}", process::id()));
-    match fs::write(&beside, text).and_then(|()| fs::rename(&beside, &file)) {
-        // One may write to a file in a directory that is not one's own.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => fs::write(file, text),
-        Err(error) => fs::remove_file(&beside).and(Err(error)),
-        Ok(()) => Ok(()),
+    let written = fs::write(&beside, text).and_then(|()| {
+        fs::metadata(&file).map_or(Ok(()), |before| fs::set_permissions(&beside, before.permissions()))?;
+        fs::rename(&beside, &file)
+    });
+    let Err(error) = written else { return Ok(()) };
+    let _ = fs::remove_file(&beside);
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Err(error),
+        // One may write to a file whose directory is another's, or is elsewhere, as that of a mounted file.
+        _ => fs::write(file, text),
     }
 }
 

@@ -457,7 +457,8 @@ impl<R: ReplyTo> Router<R> {
                 !self.jobs.waiters(job).is_empty() || now < call.sent + SETTLE
             }
         };
-        let is_full = !self.line.is_empty() && self.in_flight.len() >= self.window;
+        // What was asked ahead of a silent bus is no sign that others would be answered better.
+        let is_full = self.link.is_up() && !self.line.is_empty() && self.in_flight.len() >= self.window;
         if is_full && !self.in_flight.values().any(is_followed) {
             self.outputs.push_back(Output::HangUp);
         }

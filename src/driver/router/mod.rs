@@ -7,10 +7,12 @@
 //! This file has the callers' side; `link` has the connection's life, `messages` what comes over it, `line` who
 //! goes next, `jobs` who waits for which job, `watches` who is told of which unit, `references` which units are held for
 //! that, `relook` what is asked where an end was not heard, and `rest` what is not kept up while nothing is asked;
-//! `order` keeps creations in order, `entry` is what is kept of a request, and `table` what all keep their entries in.
+//! `late` has what follows a missed deadline, `order` keeps creations in order, `entry` is what is kept of a request,
+//! and `table` what all keep their entries in.
 
 mod entry;
 mod jobs;
+mod late;
 mod line;
 mod link;
 mod messages;
@@ -22,7 +24,7 @@ mod table;
 mod watches;
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::plan::{Event, Plan, Step, Success};
 use super::stats::Stats;
@@ -32,6 +34,7 @@ use crate::job::{JobId, StageTimes};
 use crate::systemd1::Call;
 use entry::{Asking, Entry};
 use jobs::Jobs;
+use late::SETTLE;
 use line::{Lane, Line};
 pub(crate) use link::Refusal;
 use link::{Absence, Greeting, Link, Nudge};
@@ -40,13 +43,6 @@ use table::Table;
 pub use watches::UnitEvent;
 use watches::{Hearing, Watches};
 pub(crate) use watches::{WatchId, Watcher};
-
-/// How long what a late request left behind is followed before it is forgotten.
-pub(crate) const SETTLE: Duration = Duration::from_secs(60);
-
-/// How long a late creation's call is followed that systemd has not answered: it may be silent for as long as that,
-/// and then create what nobody waits for any more.
-pub(crate) const UNANSWERED: Duration = Duration::from_secs(600);
 
 /// A request's number in one router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -271,70 +267,6 @@ impl<R: ReplyTo> Router<R> {
         self.rest(now);
     }
 
-    fn expire(&mut self, now: Instant, id: RequestId) {
-        let Some(entry) = self.requests.get_mut(&id) else { return };
-        if entry.reply.is_none() {
-            return self.forget(id);
-        }
-        let (stage, job, came_late) = (entry.stage, entry.job, entry.plan.is_past_its_job());
-        let creates = entry.plan.owns_its_job();
-        log::info!("{}: the deadline came first: {stage}{}", entry.plan.asked(), told(job));
-        let waits = entry.plan.as_wait().is_some();
-        entry.plan.be_late();
-        let error = Error::Timeout {
-            asked: entry.plan.asked().clone(),
-            stage,
-            job,
-            waited: now.saturating_duration_since(entry.submitted),
-        };
-        self.answer(now, id, Err(error));
-        match (stage, job) {
-            _ if came_late => self.note_late(now, id),
-            // Others may wait for the answer to its call, and are to ask for themselves.
-            (Stage::Call, _) if waits => self.forget(id),
-            (Stage::Call, _) if creates => self.settle_until(now + UNANSWERED, id),
-            (Stage::Call, _) => self.settle_until(now + SETTLE, id),
-            (Stage::Job, Some(job)) => {
-                self.cancel_if_ours(id, job, false);
-                self.settle_until(now + SETTLE, id);
-            }
-            _ => self.forget(id),
-        }
-    }
-
-    /// What was to be created is there, too late for its caller; the rest of the steps may still clear it away.
-    fn note_late(&mut self, now: Instant, id: RequestId) {
-        self.stats.late += 1;
-        if let Some(entry) = self.requests.get_mut(&id) {
-            entry.settling = true;
-        }
-        self.settle_until(now + SETTLE, id);
-    }
-
-    fn settle_until(&mut self, until: Instant, id: RequestId) {
-        if let Some(entry) = self.requests.get_mut(&id) {
-            self.timers.remove(&(entry.deadline, id));
-            entry.deadline = until;
-            self.timers.insert((until, id), ());
-        }
-    }
-
-    /// Cancels a late create's own job, unless somebody else waits for it too.
-    fn cancel_if_ours(&mut self, id: RequestId, job: JobId, was_seen: bool) {
-        let ours = self.requests.get(&id).is_some_and(|entry| entry.plan.owns_its_job());
-        let waits = |id: &RequestId| self.requests.get(id).is_some_and(|entry| entry.reply.is_some());
-        if !ours || !self.link.is_up() || self.jobs.waiters(job).iter().any(waits) {
-            return;
-        }
-        if self.jobs.may_be_anothers(job) && !was_seen {
-            // The look that is due says whether the number is still this job's.
-            self.look_later(job);
-            return;
-        }
-        log::info!("job {job} is cancelled, for nobody waits for it any more");
-        self.push_send(Call::CancelJob(job), false);
-    }
-
     fn advance(&mut self, now: Instant, id: RequestId, event: Event) {
         let Some(entry) = self.requests.get_mut(&id) else { return };
         if entry.reply.is_none() && !entry.settling {
@@ -490,10 +422,6 @@ impl<R: ReplyTo> Router<R> {
             self.listen_as_needed();
         }
     }
-}
-
-fn told(job: Option<JobId>) -> String {
-    job.map_or_else(String::new, |job| format!(", job {job}"))
 }
 
 #[cfg(test)]

@@ -91,6 +91,20 @@ fn a_bus_that_refuses_the_greeting_is_told_of_as_such_whatever_was_asked_ahead()
 }
 
 #[test]
+fn a_silent_bus_is_not_given_up_for_what_was_asked_ahead_of_it() {
+    let mut world = World::with(1, Peer::SlowBus);
+    let (hasty, patient) =
+        (world.submit(Ask::Read, "u1.scope", 10), world.submit(Ask::Read, "u2.scope", 1_000));
+    world.pass(20);
+    assert!(world.answer(hasty).is_some() && world.answer(patient).is_none());
+    // The answer to the first, which nobody waits for, makes room for the second.
+    world.handle(0);
+    world.handle(0);
+    assert!(matches!(world.answer(patient), Some(Ok(()))), "{:?}", world.answer(patient));
+    world.settle();
+}
+
+#[test]
 fn a_bus_that_stays_silent_is_not_yet_a_call_that_is_not_answered() {
     let mut world = World::with(8, Peer::SlowBus);
     let asker = world.submit(Ask::Read, "u1.scope", 10);

@@ -2,9 +2,10 @@
 
 use super::{Ask, Caller, PATIENCE, World};
 use crate::driver::Success;
+use crate::driver::router::late::UNANSWERED;
 use crate::driver::router::link::Link;
 use crate::driver::router::rest::REST_AFTER;
-use crate::driver::router::{Entry, InFlight, Lane, Purpose, RequestId, UNANSWERED};
+use crate::driver::router::{Entry, InFlight, Lane, Purpose, RequestId};
 use crate::error::{Error, Operation, Stage};
 use crate::job::{JobId, JobResult};
 use crate::systemd1::{self, Call};
