@@ -9,6 +9,7 @@ mod goals;
 #[path = "../../src/cli/bench/holder.rs"]
 #[allow(dead_code, reason = "the command's own")]
 mod holder;
+mod libdbus;
 mod live;
 mod peer;
 mod rounds;
@@ -35,6 +36,9 @@ fn main() -> ExitCode {
         ["live", rounds, peers, out] => live::run(rounds, peers, out),
         [way @ ("system" | "private" | "spread"), ops, callers, slice, pids] => {
             peer::load(way, ops, callers, slice, pids)
+        }
+        [way @ ("libdbus" | "libdbus-private"), ops, "1", slice, pids] => {
+            libdbus::load(way, ops, slice, pids)
         }
         ["idle", pids] => peer::idle(pids),
         ["tickets", pids] => peer::tickets(pids),

@@ -1,5 +1,6 @@
 //! unitwait as one of the peers, and what is asked of it alone.
 
+use std::fmt::Display;
 use std::fs;
 use std::io::{self, Read};
 use std::process;
@@ -52,7 +53,7 @@ fn learn(manager: &Manager) -> Result<(), Failure> {
     Ok(())
 }
 
-fn read(pids: &str) -> Result<Vec<u32>, Failure> {
+pub fn read(pids: &str) -> Result<Vec<u32>, Failure> {
     let pids: Result<Vec<u32>, _> = fs::read_to_string(pids)?.split_whitespace().map(str::parse).collect();
     Ok(pids?)
 }
@@ -63,10 +64,10 @@ fn scope(at: usize, pid: u32, slice: &str) -> Scope {
 }
 
 /// Threads that call without a pause; a caller alone is the main thread.
-fn phase<A: Sync, T: Send>(
+pub fn phase<A: Sync, T: Send, E: Display + Send>(
     callers: usize,
     all: &[A],
-    call: impl Fn(&A) -> unitwait::Result<T> + Sync,
+    call: impl Fn(&A) -> Result<T, E> + Sync,
 ) -> Result<(Json, Vec<T>), Failure> {
     let next = AtomicUsize::new(0);
     let outcomes = Mutex::new(Vec::with_capacity(all.len()));

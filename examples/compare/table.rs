@@ -71,7 +71,7 @@ pub fn json(results: &Results, goals: &[Goal]) -> Json {
 }
 
 /// In the order of their colours, so that a peer has the same in each panel.
-const PEERS: [&str; 7] = [
+const PEERS: [&str; 8] = [
     "sd-bus",
     "unitwait",
     "go-systemd",
@@ -79,6 +79,7 @@ const PEERS: [&str; 7] = [
     "sd-bus, new connection",
     "sd-bus, promises kept",
     "sd-bus, 16",
+    "libdbus",
 ];
 
 /// Each peer's rounds side by side.
