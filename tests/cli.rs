@@ -10,7 +10,6 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
-use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -34,7 +33,7 @@ mod wait;
 mod watch;
 
 use sandbox::{
-    NOBODY, SILENT, Silence, Sleeper, UNITWAIT, group_in, hybrid, name, object, run, started, stderr, stdout,
+    NOBODY, Silence, Sleeper, UNITWAIT, awake, group_in, hybrid, name, object, run, started, stderr, stdout,
     unitwait, unitwait_as,
 };
 
@@ -347,7 +346,7 @@ fn ctrl_c_ends_the_wait_at_once_and_by_the_signal() {
 #[test]
 fn a_run_that_is_interrupted_in_the_midst_leaves_no_scope() {
     // For a systemd that is silent, the program does not wait.
-    let _talkative = SILENT.lock().unwrap_or_else(PoisonError::into_inner);
+    let _talkative = awake();
     for stage in ["queued", "call", "job", "verify"].repeat(20) {
         let unit = name("midst");
         let reached = format!("create scope {unit}: {stage}");

@@ -3,13 +3,12 @@
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use std::sync::PoisonError;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::sandbox::{NOBODY, SILENT, Silence, object, run, signal, stderr, stdout, unitwait, unitwait_as};
+use crate::sandbox::{NOBODY, Silence, awake, object, run, signal, stderr, stdout, unitwait, unitwait_as};
 use crate::support::MARGIN;
 
 /// Units and processes of the benchmark with this number.
@@ -112,6 +111,7 @@ fn a_benchmark_that_is_ended_or_killed_leaves_neither_unit_nor_process() {
 
 #[test]
 fn a_benchmark_ends_by_its_deadline() {
+    let _awake = awake();
     let begun = Instant::now();
     let child = unitwait()
         .args(["bench", "--ops", "100000", "--timeout", "1s", "--json"])
@@ -130,7 +130,7 @@ fn a_benchmark_ends_by_its_deadline() {
 #[test]
 fn a_benchmark_ends_by_its_deadline_while_systemd_is_silent_and_is_cleared_away_when_it_speaks_again() {
     let (pid, output) = {
-        let awake = SILENT.lock().unwrap_or_else(PoisonError::into_inner);
+        let awake = awake();
         let child = unitwait()
             .args(["bench", "--ops", "100000", "--live", "5", "--timeout", "4s"])
             .stdout(Stdio::piped())
@@ -150,6 +150,19 @@ fn a_benchmark_ends_by_its_deadline_while_systemd_is_silent_and_is_cleared_away_
     assert_eq!(output.status.code(), Some(75), "{output:?}");
     assert!(stderr(&output).contains("could not be stopped yet"), "{output:?}");
     nothing_is_left(pid);
+}
+
+#[test]
+fn a_benchmark_in_which_calls_failed_is_drawn_as_well() {
+    let _awake = awake();
+    let picture = format!("/tmp/unitwait-bench-failed-{}.svg", std::process::id());
+    // What goes before the main part is over by then, and that never is.
+    let arguments = ["bench", "--ops", "100000", "--live", "1", "--timeout", "8s", "--svg", &picture];
+    let output = run(arguments);
+    assert_eq!(output.status.code(), Some(75), "{output:?}");
+    let drawn = fs::read_to_string(&picture).unwrap();
+    fs::remove_file(&picture).unwrap();
+    assert!(drawn.ends_with("</svg>\n"), "{drawn}");
 }
 
 #[test]

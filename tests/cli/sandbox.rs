@@ -119,11 +119,16 @@ pub struct Silence {
     _alone: MutexGuard<'static, ()>,
 }
 
-pub static SILENT: Mutex<()> = Mutex::new(());
+static SILENT: Mutex<()> = Mutex::new(());
+
+/// PID 1 stays awake until this is dropped.
+pub fn awake() -> MutexGuard<'static, ()> {
+    SILENT.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 impl Silence {
     pub fn fall() -> Silence {
-        let alone = SILENT.lock().unwrap_or_else(PoisonError::into_inner);
+        let alone = awake();
         Silence { _silence: support::Silence::fall(), _alone: alone }
     }
 }

@@ -81,11 +81,13 @@ pub fn bench(session: &Session, asked: &Bench) -> Result<(), Failure> {
         );
     }
     let drawn = asked.svg.as_ref().map(|file| (file, drawing::draw(&measured, asked)));
-    // The figures first: a disk that is full by now takes no minute of work with it.
-    tell(session, &manager, asked, measured)?;
-    drawn.map_or(Ok(()), |(file, drawn)| {
+    // The figures first: a disk that is full by now takes no minute of work with it. And the picture all the same, where
+    // calls failed.
+    let told = tell(session, &manager, asked, measured);
+    let written = drawn.map_or(Ok(()), |(file, drawn)| {
         write_whole(file, &drawn).map_err(|source| cannot_write(file, source))
-    })
+    });
+    told.and(written)
 }
 
 fn tell(session: &Session, manager: &Manager, asked: &Bench, measured: Measured) -> Result<(), Failure> {
