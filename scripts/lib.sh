@@ -6,6 +6,9 @@ stop() { # STATUS MESSAGE
     exit "$1"
 }
 
+# Prints what stands at the head of the script that sources this.
+help() { sed -n '2,/^set/ { /^set/d; s/^# \{0,1\}//p }' "$0"; }
+
 # Installs packages whose command is not there. A machine that has everything is asked for no network and no rights.
 need() { # [COMMAND PACKAGE]...
     local missing=()

@@ -43,7 +43,7 @@ const MOST: u32 = 10_000;
 /// The most that are children of the slice itself.
 const MOST_CHILDREN: u32 = 128;
 
-/// So many are in one group where they are more. The same for all numbers: where that changes, no group is another's too.
+/// So many are in one group where they are more. Whatever the number, so that a child slice is in the same group for all.
 const GROUP: u32 = 32;
 
 /// Up to so many scopes a level more would bring nothing.

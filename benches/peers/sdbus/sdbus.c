@@ -60,9 +60,9 @@ static sd_bus_message *creation(sd_bus *bus, const struct op *op) {
     must(sd_bus_message_append(call, "ss", op->unit, "fail"), "name a unit");
     if (op->slice)
         must(sd_bus_message_append(call, "a(sv)", 3, "Slice", "s", op->slice, "DefaultDependencies", "b", 0, "PIDs", "au", 1,
-                                   op->pid), "say what");
+                                   op->pid), "give properties");
     else
-        must(sd_bus_message_append(call, "a(sv)", 1, "PIDs", "au", 1, op->pid), "say what");
+        must(sd_bus_message_append(call, "a(sv)", 1, "PIDs", "au", 1, op->pid), "give properties");
     must(sd_bus_message_append(call, "a(sa(sv))", 0), "end a call");
     return call;
 }

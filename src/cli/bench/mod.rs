@@ -67,8 +67,8 @@ pub fn bench(session: &Session, asked: &Bench) -> Result<(), Failure> {
         };
         let meter = Meter { manager: &manager, peers: Peers::find(&session.target, manager.address()) };
         let measured = measure(Runner::new(&meter, session.given_end(), &done, &all), load, asked);
-        let patience = Instant::now() + if session.given_end().is_some() { GRACE } else { PATIENCE };
-        let until = session.given_end().map_or(patience, |end| end.max(patience));
+        let now = Instant::now();
+        let until = session.given_end().map_or(now + PATIENCE, |end| end.max(now + GRACE));
         let is_clean = janitor.end_by(until);
         measured.map(|measured| (measured, is_clean))
     })?;

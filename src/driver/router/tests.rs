@@ -90,7 +90,7 @@ fn a_caller_that_leaves_takes_nothing_from_one_that_shares_its_job() {
         (world.submit(Ask::Stop, "u1.scope", 10), world.submit(Ask::Stop, "u1.scope", 1_000));
     assert_eq!(world.handle(0), world.handle(0), "one job answers both");
     world.pass(20);
-    assert!(world.answer(hasty).is_some_and(|answer| answer.as_ref().is_err_and(Error::is_timeout)));
+    assert!(world.is_timed_out(hasty));
     world.end_job(0, true);
     assert!(matches!(world.answer(patient), Some(Ok(()))));
 }
@@ -114,7 +114,7 @@ fn a_late_creations_job_is_cancelled_so_that_its_name_is_free_again() {
     let mut world = World::new(8);
     let late = world.submit(Ask::Create, "u1.scope", 10);
     world.pass(20);
-    assert!(world.answer(late).is_some_and(|answer| answer.as_ref().is_err_and(Error::is_timeout)));
+    assert!(world.is_timed_out(late));
     world.handle(0);
     assert!(!world.is_active("u1.scope"));
     with_unit(&mut world, "u1.scope");
@@ -128,7 +128,7 @@ fn a_creation_that_comes_too_late_stands_unless_no_process_reached_it() {
         let late = world.submit(Ask::Create, unit, 10);
         world.handle_by(0, Way::Held);
         world.pass(20);
-        assert!(world.answer(late).is_some_and(|answer| answer.as_ref().is_err_and(Error::is_timeout)));
+        assert!(world.is_timed_out(late));
         world.end_job(0, true);
         world.release(0);
         assert_eq!(world.router.stats().late, 1);
@@ -181,7 +181,7 @@ fn a_hundred_waiters_of_one_run_have_one_reference_whoever_of_them_leaves_first(
     let hasty = world.submit(Ask::Wait, "u1.scope", 10);
     let mut waiters: Vec<u64> = (0..50).map(|_| world.submit(Ask::Wait, "u1.scope", 1_000)).collect();
     world.pass(20);
-    assert!(world.answer(hasty).is_some_and(|answer| answer.as_ref().is_err_and(Error::is_timeout)));
+    assert!(world.is_timed_out(hasty));
     world.handle(0);
     waiters.extend((50..100).map(|_| world.submit(Ask::Wait, "u1.scope", 1_000)));
     world.handle_first(200);
@@ -220,7 +220,7 @@ fn a_reference_that_was_asked_for_in_vain_holds_up_nobody_else() {
         (world.submit(Ask::Wait, "u1.scope", 10), world.submit(Ask::Wait, "u1.scope", 30_000));
     world.handle_by(0, Way::Lost);
     world.pass(20);
-    assert!(world.answer(hasty).is_some_and(|answer| answer.as_ref().is_err_and(Error::is_timeout)));
+    assert!(world.is_timed_out(hasty));
     world.handle_first(20);
     world.exit("u1.scope");
     world.handle_first(20);
@@ -385,7 +385,7 @@ fn a_manager_that_was_there_is_waited_for_and_not_for_ever() {
     let caller = world.submit(Ask::Read, "u1.scope", 2 * patience);
     world.connect(false);
     world.pass(100);
-    assert!(world.answer(short).is_some_and(|answer| answer.as_ref().is_err_and(Error::is_timeout)));
+    assert!(world.is_timed_out(short));
     world.connect(true);
     world.handle(0);
     assert!(matches!(world.answer(caller), Some(Ok(()))));

@@ -14,9 +14,12 @@ use crate::unit::Value;
 
 const MANAGER: &str = ":1.0";
 
+/// How long each request here waits.
+const PATIENT: Duration = Duration::from_secs(5);
+
 fn ask(router: &mut Router<Caller>, now: Instant, number: u64, call: Call) {
     let plan = Box::new(Single { asked: Asked::new(Operation::Get, None), call });
-    router.submit(now, RequestId(number), plan, now + Duration::from_secs(5), Caller(number));
+    router.submit(now, RequestId(number), plan, now + PATIENT, Caller(number));
 }
 
 fn read() -> Call {
@@ -124,12 +127,7 @@ fn a_connection_that_nobody_has_asked_for_yet_serves_who_does_and_fails_nobody()
         let now = Instant::now();
         router.is_being_connected();
         assert!(!router.begin_connecting(now), "it is under way");
-        let ask = |router: &mut Router<Caller>| {
-            let asked = Asked::new(Operation::Get, None);
-            let call = Call::GetAll { path: "/".into(), interface: String::new() };
-            let plan = Box::new(Single { asked, call });
-            router.submit(now, RequestId(1), plan, now + Duration::from_secs(5), Caller(1));
-        };
+        let ask = |router: &mut Router<Caller>| ask(router, now, 1, read());
         let end = |router: &mut Router<Caller>| match well {
             true => router.connected(now, true),
             false => router.connect_failed(now, &Refusal::new("refused")),
@@ -158,22 +156,18 @@ fn a_direct_peer_that_lets_a_call_lie_is_nudged_until_it_answers() {
     let mut router: Router<Caller> = Router::new("test:", 8);
     let mut now = Instant::now();
     router.connected(now, true);
-    let (asked, path) = (Asked::new(Operation::Get, None), "/".to_string());
-    let call = Call::GetAll { path, interface: String::new() };
-    let plan = Box::new(Single { asked, call });
-    let deadline = now + Duration::from_secs(5);
-    router.submit(now, RequestId(1), plan, deadline, Caller(1));
-    let sent = |router: &mut Router<Caller>| {
-        let sent = std::iter::from_fn(|| router.output());
-        sent.filter(|output| matches!(output, Output::Send { call: Call::Ping, .. })).count()
+    let deadline = now + PATIENT;
+    ask(&mut router, now, 1, read());
+    let pings = |router: &mut Router<Caller>| {
+        sent(router).iter().filter(|(_, call)| matches!(call, Call::Ping)).count()
     };
-    assert_eq!(sent(&mut router), 0);
+    assert_eq!(pings(&mut router), 0);
     for _ in 0..3 {
         assert_eq!(router.deadline(), Some(deadline), "what was sent has yet to go out");
         router.all_is_out(now);
         now = router.deadline().expect("it is due");
         router.tick(now);
-        assert_eq!(sent(&mut router), 1);
+        assert_eq!(pings(&mut router), 1);
     }
     let result = Ok(vec![Value::from("here")]);
     router.incoming(now, Incoming::Reply(Reply { serial: 1, sender: None, result }));

@@ -203,6 +203,10 @@ impl World {
         self.answers.get(&caller)
     }
 
+    pub(super) fn is_timed_out(&self, caller: u64) -> bool {
+        self.answer(caller).is_some_and(|answer| answer.as_ref().is_err_and(Error::is_timeout))
+    }
+
     pub(super) fn callers(&self) -> u64 {
         self.askers.len() as u64
     }
