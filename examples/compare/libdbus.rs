@@ -1,4 +1,5 @@
-//! The least that libdbus takes: one connection, one thread, match, call, wait, and nothing promised.
+//! The least that libdbus takes: one connection, one thread, match, call, wait, and nothing promised. `kept` has what it
+//! takes to promise as much as unitwait does.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use dbus::{Message, Path};
 use serde_json::json;
 
 use crate::Failure;
+use crate::keeper::{Keeper, look, verify};
 use crate::peer::{phase, read};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -18,23 +20,39 @@ const RULE: &str = "type='signal',interface='org.freedesktop.systemd1.Manager',m
 type Property = (&'static str, Variant<Box<dyn RefArg>>);
 
 pub fn load(way: &str, ops: &str, slice: &str, pids: &str) -> Result<(), Failure> {
-    let channel = match way {
-        "libdbus-private" => Channel::open_private(PRIVATE)?,
-        _ => Channel::get_private(BusType::System)?,
-    };
-    if way == "libdbus" {
-        let bus = "org.freedesktop.DBus";
-        let rule = Message::new_method_call(bus, "/", bus, "AddMatch")?.append1(RULE);
-        channel.send_with_reply_and_block(rule, PATIENCE)?;
-    }
+    let channel = connect(way.ends_with("private"))?;
     let (ops, pids) = (ops.parse()?, read(pids)?);
     let unit = |at: usize| format!("bench-libdbus{}-{at}.scope", std::process::id());
     let all: Vec<(String, u32)> = (0..ops).map(|at| (unit(at), pids[at])).collect();
-    let (created, _) = phase(1, &all, |(unit, pid)| ask(&channel, create(unit, *pid, slice)?))?;
-    let (stopped, _) =
-        phase(1, &all, |(unit, _)| ask(&channel, method("StopUnit")?.append2(unit, "replace")))?;
+    let (created, stopped) = if way.starts_with("libdbus-kept") {
+        let keeper = Keeper::start(channel)?;
+        let (created, _) = phase(1, &all, |(unit, pid)| {
+            let process = look(*pid)?;
+            keeper.ask(create(unit, *pid, slice)?)?;
+            verify(unit, slice, &process)
+        })?;
+        (created, phase(1, &all, |(unit, _)| keeper.ask(stop(unit)?))?.0)
+    } else {
+        let (created, _) = phase(1, &all, |(unit, pid)| ask(&channel, create(unit, *pid, slice)?))?;
+        (created, phase(1, &all, |(unit, _)| ask(&channel, stop(unit)?))?.0)
+    };
     println!("{}", json!({ "create": created, "stop": stopped }));
     Ok(())
+}
+
+fn connect(direct: bool) -> Result<Channel, Failure> {
+    if direct {
+        return Ok(Channel::open_private(PRIVATE)?);
+    }
+    let channel = Channel::get_private(BusType::System)?;
+    let bus = "org.freedesktop.DBus";
+    let rule = Message::new_method_call(bus, "/", bus, "AddMatch")?.append1(RULE);
+    channel.send_with_reply_and_block(rule, PATIENCE)?;
+    Ok(channel)
+}
+
+fn stop(unit: &str) -> Result<Message, Failure> {
+    Ok(method("StopUnit")?.append2(unit, "replace"))
 }
 
 fn create(unit: &str, pid: u32, slice: &str) -> Result<Message, Failure> {
@@ -53,7 +71,7 @@ fn method(name: &str) -> Result<Message, Failure> {
 }
 
 /// Until the job that the call made is over. Its reply comes first, for systemd sends it first.
-fn ask(channel: &Channel, call: Message) -> Result<(), Failure> {
+pub fn ask(channel: &Channel, call: Message) -> Result<(), Failure> {
     let told = |error: &dyn Display| -> Failure { error.to_string().into() };
     let serial = channel.send(call).map_err(|()| "the connection has ended")?;
     let mut job: Option<Path> = None;

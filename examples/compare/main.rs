@@ -9,6 +9,7 @@ mod goals;
 #[path = "../../src/cli/bench/holder.rs"]
 #[allow(dead_code, reason = "the command's own")]
 mod holder;
+mod keeper;
 mod libdbus;
 mod live;
 mod peer;
@@ -37,9 +38,13 @@ fn main() -> ExitCode {
         [way @ ("system" | "private" | "spread"), ops, callers, slice, pids] => {
             peer::load(way, ops, callers, slice, pids)
         }
-        [way @ ("libdbus" | "libdbus-private"), ops, "1", slice, pids] => {
-            libdbus::load(way, ops, slice, pids)
-        }
+        [
+            way @ ("libdbus" | "libdbus-private" | "libdbus-kept" | "libdbus-kept-private"),
+            ops,
+            "1",
+            slice,
+            pids,
+        ] => libdbus::load(way, ops, slice, pids),
         ["idle", pids] => peer::idle(pids),
         ["tickets", pids] => peer::tickets(pids),
         _ => Err(USAGE.into()),

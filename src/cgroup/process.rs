@@ -136,11 +136,11 @@ fn read(path: &Path) -> Result<Stat, Unplaceable> {
 fn parse(stat: &str) -> Option<Stat> {
     // A process may call itself anything, `) S 1` included: only the last parenthesis ends its name.
     let rest = &stat[stat.bytes().rposition(|byte| byte == b')')? + 1..];
-    // Fields are counted from 1 in proc(5), and the first one here is the third there.
-    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
-    let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
-    let ended = matches!(*fields.first()?, "Z" | "X" | "x");
-    Some(Stat { ended, flags: number(9)?, threads: number(20)?, started: number(22)? })
+    // As proc(5) counts them: these are the fields 3, 9, 20 and 22.
+    let mut fields = rest.split_ascii_whitespace();
+    let ended = matches!(fields.next()?, "Z" | "X" | "x");
+    let mut number = |after: usize| fields.nth(after)?.parse::<u64>().ok();
+    Some(Stat { ended, flags: number(5)?, threads: number(10)?, started: number(1)? })
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, TryRecvError};
+use dbus::Message;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll, ppoll};
 use nix::sys::time::TimeSpec;
 
@@ -63,6 +64,8 @@ pub(crate) struct EventLoop {
     connection: Option<Connection>,
     connecting: Option<Connecting>,
     traffic: Traffic,
+    /// What came in and was read, but not yet counted: that takes a moment, which no caller is to wait for.
+    read: Vec<Message>,
 }
 
 /// What ended a poll(2), if not the deadline: whatever is left undone is told by the next one again.
@@ -99,8 +102,8 @@ impl EventLoop {
         if connecting.is_some() {
             router.is_being_connected();
         }
-        let (connection, traffic) = (None, Traffic::default());
-        EventLoop { endpoint, commands, wake, router, connection, connecting, traffic }
+        let (connection, traffic, read) = (None, Traffic::default(), Vec::new());
+        EventLoop { endpoint, commands, wake, router, connection, connecting, traffic, read }
     }
 
     /// Runs until the last caller closes.
@@ -120,6 +123,7 @@ impl EventLoop {
             self.router.tick(Instant::now());
             self.connect_if_due();
             self.carry_out();
+            self.count_received();
             self.see_whether_it_lives();
             if self.connection.as_ref().is_some_and(|connection| !connection.has_unsent()) {
                 self.router.all_is_out(Instant::now());
@@ -232,9 +236,8 @@ impl EventLoop {
             let alive = connection.pump();
             drop(inside);
             // The router logs, and the host program's logger may take its time: none of a fork's.
-            while let Some((word, size)) = next_of(connection, self.is_deaf()) {
-                self.traffic.received.0 += 1;
-                self.traffic.received.1 += size;
+            while let Some((word, message)) = next_of(connection, self.is_deaf()) {
+                self.read.push(message);
                 match word {
                     Word::Said(incoming) => self.router.incoming(Instant::now(), incoming),
                     Word::Unwanted => self.router.hear_peer(Instant::now()),
@@ -244,6 +247,15 @@ impl EventLoop {
             if !alive {
                 self.lose_connection();
             }
+        }
+    }
+
+    fn count_received(&mut self) {
+        if !self.read.is_empty() {
+            let _inside = Inside::enter();
+            self.traffic.received.0 += self.read.len() as u64;
+            self.traffic.received.1 +=
+                self.read.drain(..).map(|message| connection::size(&message)).sum::<u64>();
         }
     }
 
@@ -296,18 +308,17 @@ impl EventLoop {
     fn send(&mut self, serial: u32, call: &Call, wants_reply: bool) {
         let Some(connection) = &self.connection else { return };
         log::trace!("{call:?} as {serial}");
-        let direct = self.endpoint.direct;
         let pidfds = match placing::pidfds(call) {
             Ok(pidfds) => pidfds,
             Err(ended) => return self.router.unsent(Instant::now(), serial, ended),
         };
         let inside = Inside::enter();
-        let by_pidfd = placing::message(call, serial, direct, &pidfds);
+        let by_pidfd = placing::message(call, serial, &pidfds);
         // A connection that cannot pass descriptors refuses those, and nothing else.
         let sent = match by_pidfd.and_then(|message| connection.send(message, wants_reply).ok()) {
             Some(size) => Some(size),
             None => match placing::by_number(call, || connection.counts_otherwise) {
-                Ok(call) => connection.send(call.to_message(serial, direct, &[]), wants_reply).ok(),
+                Ok(call) => connection.send(call.to_message(serial, &[]), wants_reply).ok(),
                 Err(strangers) => {
                     drop(inside);
                     return self.router.unsent(Instant::now(), serial, strangers);
@@ -333,13 +344,13 @@ enum Word {
     Nothing,
 }
 
-/// The next message, and its size.
-fn next_of(connection: &Connection, deaf: bool) -> Option<(Word, u64)> {
+/// The next message, and what it says.
+fn next_of(connection: &Connection, deaf: bool) -> Option<(Word, Message)> {
     let _inside = Inside::enter();
     let message = connection.next()?;
     let word = match deaf && Incoming::is_of_units(&message) {
         true => Word::Unwanted,
         false => Incoming::parse(&message).map_or(Word::Nothing, Word::Said),
     };
-    Some((word, connection::size(&message)))
+    Some((word, message))
 }

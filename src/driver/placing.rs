@@ -105,12 +105,12 @@ fn has_ended(process: Process) -> BusError {
 }
 
 /// The call's message with these pidfds; `None` where there are none, or no room for copies.
-pub(super) fn message(call: &Call, serial: u32, direct: bool, pidfds: &[File]) -> Option<Message> {
+pub(super) fn message(call: &Call, serial: u32, pidfds: &[File]) -> Option<Message> {
     // The message takes copies, and the crate `dbus` panics where it cannot have them. So as many descriptors as it
     // will need are seen to be free; where another thread is quicker than that, the processes are named by number.
     let copies = pidfds.iter().map(File::try_clone).collect::<Result<Vec<_>, _>>().ok()?;
     drop(copies);
-    let build = || call.to_message(serial, direct, pidfds);
+    let build = || call.to_message(serial, pidfds);
     if pidfds.is_empty() { None } else { catch_unwind(AssertUnwindSafe(build)).ok() }
 }
 

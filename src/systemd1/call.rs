@@ -134,11 +134,12 @@ pub(crate) enum Call {
 }
 
 impl Call {
-    /// The message, addressed to the manager (or to the bus itself, for the bus's own methods).
+    /// The message, addressed to the manager (or to the bus itself, for the bus's own methods); a manager that is the
+    /// peer itself does not look at that.
     ///
     /// Every text in a call was checked when the request was made: the crate `dbus` panics over others. `pidfds` are
     /// those of the call's processes, in their order; with none of them, the processes are named by number.
-    pub(crate) fn to_message(&self, serial: u32, direct: bool, pidfds: &[File]) -> Message {
+    pub(crate) fn to_message(&self, serial: u32, pidfds: &[File]) -> Message {
         let mut message = match self {
             Call::Hello => bus_method("Hello"),
             Call::AddMatch(rule) => bus_method("AddMatch").append1(&**rule),
@@ -192,9 +193,6 @@ impl Call {
         };
         message.set_serial(serial);
         message.set_auto_start(false);
-        if direct {
-            message.set_destination(None);
-        }
         message
     }
 
