@@ -77,7 +77,7 @@ fn what_run_has_to_say_leaves_stdout_to_the_command() {
             stages.push(stage);
         }
     }
-    assert_eq!(stages, ["queued", "call", "job", "verify"], "{told:?}");
+    assert_eq!(stages, ["connect", "queued", "call", "job", "verify"], "{told:?}");
     let logged = unitwait().args(["run", "true"]).env("UNITWAIT_LOG", "debug").output().unwrap();
     assert!(stderr(&logged).contains(": verify, job "), "{logged:?}");
 }

@@ -10,6 +10,14 @@ pub struct Goal {
     pub met: bool,
 }
 
+pub struct Limit {
+    pub what: &'static str,
+    /// Its ratio to sd-bus.
+    pub itself: String,
+    /// unitwait's ratio to it.
+    pub ours: String,
+}
+
 type Of = fn(&Figures) -> f64;
 
 const MEDIAN: Of = |figures| figures.median;
@@ -72,6 +80,20 @@ pub fn judge(results: &Results) -> Vec<Goal> {
     (goals[6].measured, goals[6].met) = (told(longest), longest.median <= 2.0);
     goals.extend([messages(results), idle(results), tickets(results)]);
     goals
+}
+
+/// What the least program takes that uses libdbus and promises as much: nothing that is built upon libdbus comes below.
+pub fn limits(results: &Results) -> Vec<Limit> {
+    let limit = |what, case, of| {
+        let (kept, ours) = ((case, "libdbus, promises kept"), (case, "unitwait"));
+        let (itself, of_it) = (results.ratio(kept, (case, "sd-bus"), of), results.ratio(ours, kept, of));
+        Limit { what, itself: told(itself), ours: told(of_it) }
+    };
+    vec![
+        limit("create, one caller", "one caller", MEDIAN),
+        limit("create, private", "private", MEDIAN),
+        limit("processor time", "one caller", CPU),
+    ]
 }
 
 fn told(ratio: Spread) -> String {

@@ -75,9 +75,9 @@ pub fn run(rounds: &str, peers: &str, out: &str) -> Result<(), Failure> {
     }
     results.idle = idle.end()?;
     results.tickets = tickets()?;
-    let judged = goals::judge(&results);
-    print!("{}", table::text(&results, &judged));
-    fs::write(Path::new(out).join("compare.json"), table::json(&results, &judged).to_string())?;
+    let (judged, limits) = (goals::judge(&results), goals::limits(&results));
+    print!("{}", table::text(&results, &judged, &limits));
+    fs::write(Path::new(out).join("compare.json"), table::json(&results, &judged, &limits).to_string())?;
     fs::write(Path::new(out).join("compare.svg"), table::picture(&results))?;
     Ok(())
 }
@@ -103,6 +103,7 @@ fn works(peers: &Path) -> Result<Vec<Work>, Failure> {
         work("one caller", "unitwait", &own, "system", 1),
         work("one caller", "sd-bus, promises kept", &sdbus, "kept", 1),
         work("one caller", "libdbus", &own, "libdbus", 1),
+        work("one caller", "libdbus, promises kept", &own, "libdbus-kept", 1),
         work("one caller", "sd-bus, new connection", &sdbus, "fresh", 1),
         work("one caller", "systemd-run", &none, "system", 1),
         work("one caller", "go-systemd", &go, "system", 1),
@@ -111,6 +112,7 @@ fn works(peers: &Path) -> Result<Vec<Work>, Failure> {
         work("private", "unitwait", &own, "private", 1),
         work("private", "sd-bus, promises kept", &sdbus, "kept-private", 1),
         work("private", "libdbus", &own, "libdbus-private", 1),
+        work("private", "libdbus, promises kept", &own, "libdbus-kept-private", 1),
         work("64 callers", "sd-bus", &sdbus, "system", 64),
         work("64 callers", "sd-bus, 16", &sdbus, "system", 16),
         work("64 callers", "unitwait", &own, "system", 64),

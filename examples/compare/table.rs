@@ -5,10 +5,10 @@ use std::fmt::Write;
 use serde_json::{Value as Json, json};
 
 use crate::chart::{Panel, Series, page};
-use crate::goals::Goal;
+use crate::goals::{Goal, Limit};
 use crate::rounds::{CASES, Key, Results};
 
-pub fn text(results: &Results, goals: &[Goal]) -> String {
+pub fn text(results: &Results, goals: &[Goal], limits: &[Limit]) -> String {
     let mut out = String::new();
     let _ = writeln!(
         out,
@@ -18,7 +18,15 @@ pub fn text(results: &Results, goals: &[Goal]) -> String {
     for key in ordered(results) {
         row(&mut out, results, key);
     }
-    out + "\n" + &self::goals(goals)
+    out + "\n" + &self::goals(goals) + "\n" + &self::limits(limits)
+}
+
+fn limits(limits: &[Limit]) -> String {
+    let mut out = format!("{:46}{:36}{:30}\n", "libdbus, promises kept", "/ sd-bus", "unitwait / it");
+    for Limit { what, itself, ours } in limits {
+        let _ = writeln!(out, "{what:46}{itself:36}{ours:30}");
+    }
+    out
 }
 
 pub fn goals(goals: &[Goal]) -> String {
@@ -57,7 +65,7 @@ fn ordered(results: &Results) -> Vec<Key> {
     keys
 }
 
-pub fn json(results: &Results, goals: &[Goal]) -> Json {
+pub fn json(results: &Results, goals: &[Goal], limits: &[Limit]) -> Json {
     let figures = |key: &Key| results.of(*key).iter().map(|figures| figures.json()).collect::<Json>();
     let rounds: Json = ordered(results)
         .iter()
@@ -67,19 +75,25 @@ pub fn json(results: &Results, goals: &[Goal]) -> Json {
         .iter()
         .map(|goal| json!({ "what": goal.what, "measured": goal.measured, "goal": goal.goal, "met": goal.met }))
         .collect();
-    json!({ "results": rounds, "goals": goals, "idle": results.idle, "tickets": results.tickets })
+    let limits: Json = limits
+        .iter()
+        .map(|limit| json!({ "what": limit.what, "to_sd_bus": limit.itself, "unitwait_to_it": limit.ours }))
+        .collect();
+    json!({ "results": rounds, "goals": goals, "limits": limits, "idle": results.idle, "tickets": results.tickets })
 }
 
-/// In the order of their colours, so that a peer has the same in each panel.
-const PEERS: [&str; 8] = [
+/// In the order of their colours, so that a peer has the same in each panel. The first and the last have one between them,
+/// and no panel.
+const PEERS: [&str; 9] = [
+    "sd-bus, 16",
     "sd-bus",
     "unitwait",
     "go-systemd",
     "zbus",
     "sd-bus, new connection",
     "sd-bus, promises kept",
-    "sd-bus, 16",
     "libdbus",
+    "libdbus, promises kept",
 ];
 
 /// Each peer's rounds side by side.

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use unitwait::{ActiveScope, Error, Manager, Scope};
+use unitwait::{ActiveScope, Error, Manager, Scope, Spread};
 
 use crate::args::{Create, ScopeOptions};
 use crate::failure::Failure;
@@ -18,7 +18,7 @@ pub fn create(session: &Session, asked: &Create) -> Result<(), Failure> {
     let scope = scope(&name, &asked.scope)?.require_limits(asked.scope.require_limits);
     let scope = scope.pids(asked.pid.iter().copied());
     scope.check()?;
-    let (_manager, active) = place(session, &name, &scope)?;
+    let (_manager, active) = place(session, &asked.scope, &name, &scope)?;
     session.output.limit_gaps(active.unit(), active.limit_gaps());
     session.output.result(
         || scope_json(&active),
@@ -34,13 +34,23 @@ const PATIENCE: Duration = Duration::from_millis(250);
 /// How often it is looked whether what came too late is settled.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Opens the manager and creates the scope. Ctrl-C ends this at once where nothing was asked for yet.
+/// Opens the manager and creates the scope.
 ///
 /// To die in the midst of it would leave half a scope: systemd keeps one for ever whose process ended before it was
 /// placed, for it never sees that control group become empty. So a signal is obeyed once the scope is whole, or known
 /// not to be, which takes systemd milliseconds; and at the latest after a moment, if systemd is silent.
-pub fn place(session: &Session, name: &str, scope: &Scope) -> Result<(Manager, ActiveScope), Failure> {
-    let (mut live, manager) = Live::open(session, &[name.to_string()])?;
+pub fn place(
+    session: &Session,
+    options: &ScopeOptions,
+    name: &str,
+    scope: &Scope,
+) -> Result<(Manager, ActiveScope), Failure> {
+    let units = [name.to_string()];
+    // What stands in a slice is counted before anything is asked for, once the manager has told where that is.
+    let (mut live, manager) = match options.spread {
+        Some(Spread::Auto) => Live::open(session, &units)?,
+        _ => Live::open_lazily(session, &units)?,
+    };
     let answer = match live.answer(manager.submit(scope, session.until())?) {
         Ok(answer) => answer,
         Err((signal, ticket)) => {

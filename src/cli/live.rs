@@ -47,6 +47,20 @@ enum Heard<T> {
 impl<'a> Live<'a> {
     /// Opens the session's manager, and follows what is done with it. `units` are those that the line is to name.
     pub fn open(session: &'a Session, units: &[String]) -> Result<(Live<'a>, Manager), Failure> {
+        Live::open_by(session, units, Session::open)
+    }
+
+    /// The same, with a manager that is seen to answer by what is asked of it first. Where there is a line, a person is to
+    /// see that none answers, and nothing is asked of it until then.
+    pub fn open_lazily(session: &'a Session, units: &[String]) -> Result<(Live<'a>, Manager), Failure> {
+        Live::open_by(session, units, Session::open_lazily)
+    }
+
+    fn open_by(
+        session: &'a Session,
+        units: &[String],
+        open: fn(&Session) -> Result<Manager, Failure>,
+    ) -> Result<(Live<'a>, Manager), Failure> {
         let line = Line::new(session.output.is_for_programs(), session.until(), units);
         if line.is_wanted() {
             let mut live = Live::begin(session, line)?;
@@ -54,7 +68,7 @@ impl<'a> Live<'a> {
             return Ok((live, manager));
         }
         // Nothing is asked for yet, and no line is to be left clean: a signal may end the program as it does.
-        let manager = session.open()?;
+        let manager = open(session)?;
         Ok((Live::begin(session, line)?, manager))
     }
 

@@ -28,7 +28,7 @@ pub fn run(session: &Session, asked: &Run) -> Result<(), Failure> {
     let unit = create::name(&asked.scope);
     let scope = create::scope(&unit, &asked.scope)?.own_process();
     scope.check()?;
-    let (manager, active) = create::place(session, &unit, &scope)?;
+    let (manager, active) = create::place(session, &asked.scope, &unit, &scope)?;
     require_limits(&active, asked.scope.require_limits)?;
     session.output.limit_gaps(active.unit(), active.limit_gaps());
     let (object, stages) = (scope_json(&active), active.stages());

@@ -88,6 +88,11 @@ impl Session {
         Deadline::At(self.until.min(Instant::now() + Duration::from_secs(1)))
     }
 
+    /// Does not block: the first request finds out whether a systemd answers.
+    pub fn open_lazily(&self) -> Result<Manager, Failure> {
+        Ok(self.target.builder().lazy(true).open(self.until)?)
+    }
+
     pub fn open(&self) -> Result<Manager, Failure> {
         let begun = Instant::now();
         let manager = self.target.builder().open(self.until)?;

@@ -111,6 +111,8 @@ impl Connecting {
         let address = address.to_string();
         let connect = move || {
             let opened = Channel::open_private(&address).map(Connection::new);
+            // The other end is to begin while the dbus thread wakes up.
+            let _ = opened.as_ref().map(Connection::pump);
             tell.deliver(opened.map_err(Refusal::from));
             wake.ring();
         };

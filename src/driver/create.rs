@@ -25,6 +25,7 @@ const MOST_ATTEMPTS: u32 = 3;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Creating,
+    ReadingRoot,
     Inspecting,
     ReadingInvocation,
     InspectingAgain,
@@ -124,11 +125,13 @@ impl Create {
     }
 
     fn inspect(&mut self, state: State) -> Step {
-        self.state = state;
-        let place = match self.seen.as_ref().and_then(|seen| seen.found.as_ref()) {
-            Some(group) => Place::Exact(group.to_string()),
-            None => self.unit.place(&self.site.root),
+        let found = self.seen.as_ref().and_then(|seen| seen.found.as_ref());
+        let place = match (found, self.site.root.get()) {
+            (Some(group), _) => Place::Exact(group.to_string()),
+            (None, Some(root)) => self.unit.place(root),
+            (None, None) => return self.go(State::ReadingRoot, Call::of_manager("ControlGroup")),
         };
+        self.state = state;
         Step::Inspect(Box::new(self.inspection(place)))
     }
 
@@ -187,6 +190,19 @@ impl Create {
         let is_less = !left.is_empty();
         self.seen().left_out.extend(left);
         is_less
+    }
+
+    /// No look was taken before, for each needs to know it.
+    fn after_root(&mut self, event: Event) -> Step {
+        let Event::Answer(answer) = event else { return self.unexpected(event) };
+        match property(answer).and_then(|value| value.as_str().map(String::from)) {
+            Some(root) => {
+                // Another may have been told it at the same time.
+                let _ = self.site.root.set(root);
+                self.inspect(State::Inspecting)
+            }
+            None => self.fail(out_of_step(&self.unit.asked)),
+        }
     }
 
     fn after_inspection(&mut self, event: Event) -> Step {
@@ -374,6 +390,7 @@ impl Plan for Create {
     fn advance(&mut self, event: Event) -> Step {
         match self.state {
             State::Creating => self.after_create(event),
+            State::ReadingRoot => self.after_root(event),
             State::Inspecting => self.after_inspection(event),
             State::ReadingInvocation => self.after_invocation(event),
             State::InspectingAgain => self.after_second_inspection(event),
@@ -412,7 +429,11 @@ impl Plan for Create {
     fn is_past_its_job(&self) -> bool {
         let looks = matches!(
             self.state,
-            State::Inspecting | State::ReadingInvocation | State::InspectingAgain | State::FindingGroup
+            State::ReadingRoot
+                | State::Inspecting
+                | State::ReadingInvocation
+                | State::InspectingAgain
+                | State::FindingGroup
         );
         let has_job = self.seen.as_ref().is_some_and(|seen| seen.job.is_some());
         has_job && (looks || matches!(self.state, State::Clearing | State::Releasing))

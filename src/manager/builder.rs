@@ -2,7 +2,7 @@
 
 use std::env;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::spreads::Spreads;
@@ -12,7 +12,7 @@ use crate::cgroup::CgroupLayout;
 use crate::deadline::Deadline;
 use crate::driver::{Driver, Endpoint, PidfdsUnknown, Single, Site, Success};
 use crate::error::{Asked, Error, Operation, Result};
-use crate::systemd1::{self, Call};
+use crate::systemd1::Call;
 use crate::unit::Value;
 
 const SYSTEM_BUS: &str = "unix:path=/run/dbus/system_bus_socket";
@@ -37,6 +37,7 @@ pub struct Builder {
     default_timeout: Duration,
     window: usize,
     thread_name: String,
+    lazy: bool,
 }
 
 impl Default for Builder {
@@ -47,6 +48,7 @@ impl Default for Builder {
             default_timeout: Duration::from_secs(30),
             window: WINDOW,
             thread_name: "unitwait-dbus".into(),
+            lazy: false,
         }
     }
 }
@@ -173,9 +175,30 @@ impl Builder {
         self
     }
 
+    /// Whether [`open`](Builder::open) leaves it to the first request to find out whether a systemd answers. That request
+    /// then takes a round trip less: for a program that makes one, and ends or becomes another.
+    ///
+    /// Nothing but the wait is left out: `open` does not block, and its errors of the connection are the first request's
+    /// in its place. [`Manager::version`] is empty until systemd has answered, and a scope with
+    /// [`Spread::Auto`](crate::Spread::Auto) waits for that when it is submitted.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use unitwait::{Deadline, Manager, Scope};
+    ///
+    /// let manager = Manager::builder().lazy(true).open(Deadline::Default)?;
+    /// let scope = manager.create_scope(&Scope::new("job.scope").own_process(), Duration::from_secs(5))?;
+    /// # Ok::<(), unitwait::Error>(())
+    /// ```
+    #[must_use]
+    pub fn lazy(mut self, lazy: bool) -> Builder {
+        self.lazy = lazy;
+        self
+    }
+
     /// Opens the manager: connects, and sees that a systemd answers.
     ///
-    /// Blocks until then or until the deadline. Errors: [`Error::InvalidInput`] for an address or thread name
+    /// Blocks until then or until the deadline, unless it is [lazy](Builder::lazy). Errors: [`Error::InvalidInput`] for an address or thread name
     /// that is none, [`Error::Connect`] where nobody listens, refuses, or no systemd is on the bus,
     /// [`Error::AccessDenied`], [`Error::Timeout`], [`Error::System`].
     ///
@@ -193,19 +216,19 @@ impl Builder {
             return Err(Error::invalid("thread name", self.thread_name, "it has a NUL byte"));
         }
         let driver = Arc::new(Driver::start(endpoint.clone(), self.window, &self.thread_name)?);
-        let version = ask(&driver, "Version", deadline)?;
-        let root = ask(&driver, "ControlGroup", deadline)?;
+        let (version, root) = <(Told, Told)>::default();
+        let answers =
+            [ask(&driver, "Version", deadline, &version)?, ask(&driver, "ControlGroup", deadline, &root)?];
         // While the manager answers.
         let layout = CgroupLayout::detect()
             .map_err(|source| Error::System { doing: "find the control group hierarchies", source })?;
+        if !self.lazy {
+            answers.into_iter().try_for_each(|answer| answer.wait(Deadline::Default))?;
+        }
+        let (layout, pidfds_unknown) = (Arc::new(layout), PidfdsUnknown::default());
         Ok(Manager(Arc::new(Inner {
-            version: version.wait(Deadline::Default)?,
-            site: Arc::new(Site {
-                root: root.wait(Deadline::Default)?,
-                links,
-                layout: Arc::new(layout),
-                pidfds_unknown: PidfdsUnknown::default(),
-            }),
+            version,
+            site: Arc::new(Site { root, links, layout, pidfds_unknown }),
             driver,
             endpoint,
             default_timeout: self.default_timeout,
@@ -243,17 +266,30 @@ impl Builder {
     }
 }
 
+impl Inner {
+    /// The manager's own control group. Blocks, until the deadline, where it has not told that yet.
+    pub(super) fn root(&self, deadline: Instant) -> Result<&str> {
+        let root = &self.site.root;
+        if root.get().is_none() {
+            ask(&self.driver, "ControlGroup", deadline, root)?.wait(Deadline::Default)?;
+        }
+        Ok(root.get().map_or("", String::as_str))
+    }
+}
+
+/// What the manager tells of itself, once it has.
+type Told = Arc<OnceLock<String>>;
+
 /// Reads one text of the manager's own properties.
-fn ask(driver: &Arc<Driver>, name: &str, deadline: Instant) -> Result<Ticket<String>> {
+fn ask(driver: &Arc<Driver>, name: &str, deadline: Instant, told: &Told) -> Result<Ticket<()>> {
     let asked = Asked::new(Operation::Open, None);
-    let call = Call::Get {
-        path: systemd1::MANAGER_PATH.into(),
-        interface: systemd1::MANAGER.into(),
-        name: name.into(),
-    };
-    let plan = Box::new(Single { asked: asked.clone(), call });
+    let plan = Box::new(Single { asked: asked.clone(), call: Call::of_manager(name) });
+    let told = Arc::clone(told);
     let finish = move |success, _| match text(success) {
-        Some(text) => Ok(text),
+        Some(text) => {
+            told.get_or_init(|| text);
+            Ok(())
+        }
         None => Err(Error::Protocol { asked, reason: "the manager's property is not a text".into() }),
     };
     Ticket::submit(driver, plan, deadline, Box::new(finish))

@@ -1,6 +1,7 @@
 //! Looks for units: by pattern and state, and by a process that is in one.
 
 use std::collections::HashSet;
+use std::time::Instant;
 
 use super::Manager;
 use super::request::unexpected;
@@ -95,7 +96,8 @@ impl Manager {
     /// ```
     pub fn units_in_slice(&self, slice: &str, deadline: impl Into<Deadline>) -> Result<Vec<UnitStatus>> {
         name::check_kind(slice, "slice")?;
-        let group = unit_path(&self.0.site.root, None, slice);
+        let deadline = deadline.into().instant(Instant::now(), self.0.default_timeout);
+        let group = unit_path(self.0.root(deadline)?, None, slice);
         let below: HashSet<String> = siblings::units_below(&self.0.site.layout, &group).into_iter().collect();
         let mut units = self.list_units(&[], deadline)?;
         units.retain(|unit| below.contains(&unit.name));

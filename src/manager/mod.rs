@@ -24,7 +24,7 @@ mod watch;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 pub use active::{ActiveScope, ActiveSlice};
@@ -72,7 +72,8 @@ pub(crate) struct Inner {
     driver: Arc<Driver>,
     endpoint: Endpoint,
     default_timeout: Duration,
-    version: String,
+    /// Once it has told that.
+    version: Arc<OnceLock<String>>,
     site: Arc<Site>,
     spreads: spreads::Spreads,
 }
@@ -144,7 +145,8 @@ impl Manager {
         Builder::default()
     }
 
-    /// systemd's version, as it called itself when the manager was opened (`252.38-1~deb12u1`). Does not block.
+    /// systemd's version, as it called itself when the manager was opened (`252.38-1~deb12u1`); empty as long as a manager
+    /// that was opened [lazily](Builder::lazy) has not heard from it. Does not block.
     ///
     /// ```no_run
     /// let manager = unitwait::Manager::system()?;
@@ -152,7 +154,7 @@ impl Manager {
     /// # Ok::<(), unitwait::Error>(())
     /// ```
     pub fn version(&self) -> &str {
-        &self.0.version
+        self.0.version.get().map_or("", String::as_str)
     }
 
     /// The D-Bus address in use. Does not block.
@@ -446,10 +448,9 @@ impl Manager {
 
 impl fmt::Debug for Manager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { endpoint, version, .. } = &*self.0;
         f.debug_struct("Manager")
-            .field("address", &endpoint.address)
-            .field("version", version)
+            .field("address", &self.0.endpoint.address)
+            .field("version", &self.version())
             .finish_non_exhaustive()
     }
 }

@@ -8,7 +8,7 @@ use super::record::Record;
 use super::ticket::Finish;
 use super::{FinishedJob, Inner, Manager};
 use crate::cgroup::{Process, Sights, Unplaceable, unit_path};
-use crate::driver::{Create, Created, NewUnit, Plan, Single, Site, Success};
+use crate::driver::{Create, Created, NewUnit, Plan, Single, Success};
 use crate::error::{Asked, Error, Operation, Result};
 use crate::job::{JobMode, StageTimes};
 use crate::systemd1::{Call, Verb};
@@ -143,7 +143,7 @@ impl sealed::Sealed for Scope {
         let asked = Asked::new(Operation::CreateScope, Some(&self.name));
         let (sights, processes) = see(&self.pids, &asked)?;
         let seen = Instant::now();
-        let Placing { slice, spread, over } = placing(manager, self);
+        let Placing { slice, spread, over } = placing(manager, self)?;
         let (slice, spread) = (slice.map(Into::into), spread.map(Into::into));
         let properties = Arc::clone(&self.properties);
         let (on_exists, verify, require_limits) = (self.on_exists, self.verify, self.require_limits);
@@ -201,19 +201,19 @@ struct Placing {
     over: Option<u32>,
 }
 
-fn placing(manager: &Inner, scope: &Scope) -> Placing {
+fn placing(manager: &Inner, scope: &Scope) -> Result<Placing> {
     let (Some(slice), Some(spread)) = (&scope.slice, scope.spread) else {
-        return Placing { slice: scope.slice.clone(), spread: None, over: None };
+        return Ok(Placing { slice: scope.slice.clone(), spread: None, over: None });
     };
     let over = match spread {
         Spread::Over(over) => over,
         Spread::Auto => {
-            let Site { root, layout, .. } = &*manager.site;
-            manager.spreads.over(layout, slice, &unit_path(root, None, slice))
+            let root = manager.root(Instant::now() + manager.default_timeout)?;
+            manager.spreads.over(&manager.site.layout, slice, &unit_path(root, None, slice))
         }
     };
     let child = spread::place(slice, over, &scope.name);
-    Placing { slice: Some(child), spread: Some(slice.clone()), over: Some(over) }
+    Ok(Placing { slice: Some(child), spread: Some(slice.clone()), over: Some(over) })
 }
 
 /// The processes, kept in sight where that may be: it is only for speed, and takes no descriptor from what must be.

@@ -134,6 +134,11 @@ pub(crate) enum Call {
 }
 
 impl Call {
+    /// Reads one of the manager's own properties.
+    pub(crate) fn of_manager(property: &str) -> Call {
+        Call::Get { path: MANAGER_PATH.into(), interface: MANAGER.into(), name: property.into() }
+    }
+
     /// The message, addressed to the manager (or to the bus itself, for the bus's own methods); a manager that is the
     /// peer itself does not look at that.
     ///

@@ -19,6 +19,7 @@ mod forgeries;
 mod full;
 mod host;
 mod jobs;
+mod lazy;
 mod leavers;
 mod line;
 mod living;

@@ -40,7 +40,7 @@ impl Axis {
     /// To the first round number that takes it all in, by at most six steps of 1, 2 or 5.
     fn up_to(most: f64) -> Axis {
         let most = if most.is_finite() && most > 0.0 { most } else { 1.0 };
-        let mut step = 10f64.powf((most / 6.0).log10().floor());
+        let mut step = 10f64.powi(magnitude(most / 6.0));
         for factor in [2.0, 2.5, 2.0] {
             if most / step <= 6.0 {
                 break;
@@ -56,9 +56,15 @@ impl Axis {
     }
 
     fn label(&self, tick: f64) -> String {
-        let digits = (-self.step.log10().floor()).clamp(0.0, 6.0) as usize;
+        let digits = (-magnitude(self.step)).clamp(0, 6) as usize;
         format!("{tick:.digits$}")
     }
+}
+
+/// The power of ten at or below a positive number. Not by its logarithm: a program with that loads libm at each start.
+fn magnitude(number: f64) -> i32 {
+    let written = format!("{number:e}");
+    written.split_once('e').and_then(|(_, power)| power.parse().ok()).unwrap_or_default()
 }
 
 /// The whole file.

@@ -1,3 +1,4 @@
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use super::*;
@@ -34,7 +35,8 @@ fn one_process() -> NewUnit {
 fn creating(unit: NewUnit) -> Create {
     let layout = CgroupLayout::parse("30 20 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw");
     let layout = layout.expect("a hierarchy is mounted").into();
-    let site = Site { root: "/".into(), links: None, layout, pidfds_unknown: PidfdsUnknown::default() };
+    let root = Arc::new(OnceLock::from("/".to_string()));
+    let site = Site { root, links: None, layout, pidfds_unknown: PidfdsUnknown::default() };
     let mut create = Create::new(unit.into(), Sights::default(), site.into());
     assert!(matches!(create.start(), Step::Create));
     assert!(matches!(create.creation(), Some(Call::StartTransient { .. })));

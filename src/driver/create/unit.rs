@@ -1,7 +1,7 @@
 //! What a unit to create is to be, and where: what does not change while it is being created.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use crate::cgroup::{CgroupLayout, Place, Process, unit_path};
@@ -12,8 +12,8 @@ use crate::unit::{OnExists, Properties, Property};
 /// What all creations of one manager have in common.
 #[derive(Debug)]
 pub(crate) struct Site {
-    /// The manager's own control group.
-    pub root: String,
+    /// The manager's own control group, once it has told that.
+    pub root: Arc<OnceLock<String>>,
     /// Where it keeps the links that tell a unit's invocation ID.
     pub links: Option<PathBuf>,
     pub layout: Arc<CgroupLayout>,

@@ -5,7 +5,7 @@ mod judge;
 mod systemd;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use self::systemd::{Systemd, invocation};
@@ -437,7 +437,12 @@ pub(super) fn unit(number: u8) -> String {
 pub(super) fn site() -> Arc<Site> {
     let mounts = "30 20 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw";
     let layout = Arc::new(CgroupLayout::parse(mounts).expect("a hierarchy is mounted"));
-    Arc::new(Site { root: "/".into(), links: None, layout, pidfds_unknown: PidfdsUnknown::default() })
+    Arc::new(Site {
+        root: Arc::new(OnceLock::from("/".to_string())),
+        links: None,
+        layout,
+        pidfds_unknown: PidfdsUnknown::default(),
+    })
 }
 
 fn plan(ask: Ask, unit: &str, run: u64) -> Box<dyn Plan> {
