@@ -268,6 +268,11 @@ static void a_program_of_another_header_and_a_wrong_address_are_refused_clearly(
     CHECK(unitwait_builder_open(builder, -1, &manager, &error) == UNITWAIT_CONNECT);
     CHECK(manager == NULL && strstr(unitwait_error_message(error), "/nonexistent/unitwait") != NULL);
     done(error);
+    SETS(unitwait_builder_lazy(builder, true));
+    GOES_WELL(unitwait_builder_open(builder, -1, &manager, &error));
+    CHECK(same(unitwait_manager_version(manager), ""));
+    CHECK(unitwait_stop_unit(manager, "a.scope", -1, NULL, &error) == UNITWAIT_CONNECT);
+    done(error), done(manager);
     REFUSES(unitwait_builder_address(builder, NULL));
     FAILS(UNITWAIT_INVALID_INPUT, unitwait_builder_open(builder, -1, &manager, &error));
     done(builder), builder = unitwait_builder_new(UNITWAIT_ABI + 1, UNITWAIT_SYSTEM_BUS);

@@ -410,6 +410,15 @@ static void a_name_that_is_taken_is_replaced_and_a_unit_restarted_as_it_is_asked
     done(run), done(ticket), done(restart), done(of), done(old), done(anew), reap(second);
 }
 
+static void a_lazy_manager_has_met_systemd_with_its_first_request(void) {
+    unitwait_builder *builder = unitwait_builder_new(UNITWAIT_ABI, UNITWAIT_SYSTEM_BUS);
+    CHECK(unitwait_builder_lazy(builder, true) == UNITWAIT_OK);
+    GOES_WELL(unitwait_builder_open(builder, LONG_MS, &manager, &error));
+    a_scope_is_created_read_and_stopped();
+    a_manager_says_what_it_is();
+    done(builder), done(manager);
+}
+
 int main(void) {
     manager = system_manager();
     a_manager_says_what_it_is();
@@ -426,6 +435,7 @@ int main(void) {
     manager = manager_at(UNITWAIT_PRIVATE_SOCKET);
     a_scope_is_created_read_and_stopped();
     done(manager);
+    a_lazy_manager_has_met_systemd_with_its_first_request();
     all_is_given_back();
     return 0;
 }

@@ -2,6 +2,7 @@
 
 use std::ffi::{CString, c_char, c_int};
 use std::ptr;
+use std::sync::OnceLock;
 
 use super::error::{Failure, answer, quiet, unitwait_code, unitwait_error};
 use super::handle::{Handle, Shared, find, give, known};
@@ -29,7 +30,8 @@ impl Handle for unitwait_manager {
 /// What is behind a manager's handle.
 pub(super) struct Opened {
     pub manager: Manager,
-    version: CString,
+    /// Once it is known: what was given out must stay where it is.
+    version: OnceLock<CString>,
     address: CString,
     mode: CString,
 }
@@ -87,9 +89,8 @@ fn open(
         let builder = builder()?;
         to.needed("manager")?;
         let manager = builder.open(deadline(timeout_ms)?)?;
-        let (version, address) = (c_text(manager.version()), c_text(manager.address()));
-        let mode = c_text(manager.layout().mode().as_str());
-        to.put(give(Opened { manager, version, address, mode }));
+        let (address, mode) = (c_text(manager.address()), c_text(manager.layout().mode().as_str()));
+        to.put(give(Opened { manager, version: OnceLock::new(), address, mode }));
         Ok(())
     })
 }
@@ -173,7 +174,15 @@ pub extern "C" fn unitwait_builder_thread_name(builder: *mut unitwait_builder, n
     change(builder, |builder| Ok(builder.thread_name(name.get("thread name")?)))
 }
 
-/// Opens the manager. Blocks until systemd has answered, or for the timeout. The builder stays the caller's.
+/// Whether unitwait_builder_open() does not wait for systemd, and leaves it to the first request to find out whether one
+/// answers: that request then takes a round trip less. For a program that makes one, and ends or becomes another.
+#[unsafe(no_mangle)]
+pub extern "C" fn unitwait_builder_lazy(builder: *mut unitwait_builder, lazy: bool) -> unitwait_code {
+    change(builder, |builder| Ok(builder.lazy(lazy)))
+}
+
+/// Opens the manager. Blocks until systemd has answered, or for the timeout; not at all where it is lazy. The builder stays
+/// the caller's.
 #[unsafe(no_mangle)]
 pub extern "C" fn unitwait_builder_open(
     builder: *const unitwait_builder,
@@ -184,11 +193,15 @@ pub extern "C" fn unitwait_builder_open(
     open(manager, timeout_ms, error, || find(builder)?.with(|builder| builder.clone()))
 }
 
-/// systemd's version, as it called itself when the manager was opened; NULL where it is no manager's handle. The
-/// manager's own; does not block.
+/// systemd's version, as it called itself when the manager was opened; empty as long as a lazy one has not heard from it;
+/// NULL where it is no manager's handle. The manager's own; does not block.
 #[unsafe(no_mangle)]
 pub extern "C" fn unitwait_manager_version(manager: *const unitwait_manager) -> *const c_char {
-    quiet(ptr::null(), || Some(known(manager)?.version.as_ptr()))
+    quiet(ptr::null(), || {
+        let Opened { manager, version, .. } = &*known(manager)?;
+        let told = manager.version();
+        Some(if told.is_empty() { c"".as_ptr() } else { version.get_or_init(|| c_text(told)).as_ptr() })
+    })
 }
 
 /// The D-Bus address in use. As unitwait_manager_version().

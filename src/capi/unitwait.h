@@ -713,14 +713,20 @@ enum unitwait_code unitwait_builder_window(struct unitwait_builder *builder, siz
 // The name of the dbus thread, of which Linux shows the first 15 bytes.
 enum unitwait_code unitwait_builder_thread_name(struct unitwait_builder *builder, const char *name);
 
-// Opens the manager. Blocks until systemd has answered, or for the timeout. The builder stays the caller's.
+// Whether unitwait_builder_open() does not wait for systemd, and leaves it to the first request to find out whether one
+// answers: that request then takes a round trip less. For a program that makes one, and ends or becomes another.
+enum unitwait_code unitwait_builder_lazy(struct unitwait_builder *builder,
+                                         bool lazy);
+
+// Opens the manager. Blocks until systemd has answered, or for the timeout; not at all where it is lazy. The builder stays
+// the caller's.
 enum unitwait_code unitwait_builder_open(const struct unitwait_builder *builder,
                                          int64_t timeout_ms,
                                          struct unitwait_manager **manager,
                                          struct unitwait_error **error);
 
-// systemd's version, as it called itself when the manager was opened; NULL where it is no manager's handle. The
-// manager's own; does not block.
+// systemd's version, as it called itself when the manager was opened; empty as long as a lazy one has not heard from it;
+// NULL where it is no manager's handle. The manager's own; does not block.
 const char *unitwait_manager_version(const struct unitwait_manager *manager);
 
 // The D-Bus address in use. As unitwait_manager_version().
