@@ -69,15 +69,16 @@ fn what_run_has_to_say_leaves_stdout_to_the_command() {
     let told = run(["run", "-v", "--unit", &unit, "echo", "mine"]);
     assert_eq!(stdout(&told), "mine\n");
     let scope = format!("create scope {unit}: ");
-    // Without the job; a systemd that places by number alone is called a second time.
+    // Without the job; a systemd that places by number alone is called a second time. Whether it is connected by then, and has
+    // told where it is before the job is over, is a race.
     let mut stages: Vec<&str> = Vec::new();
     for line in stderr(&told).lines().filter_map(|line| Some(line.split_once(&scope)?.1)) {
         let stage = line.split(',').next().unwrap_or_default();
-        if !stages.contains(&stage) {
+        if !stages.contains(&stage) && !matches!(stage, "connect" | "half-way") {
             stages.push(stage);
         }
     }
-    assert_eq!(stages, ["connect", "queued", "call", "job", "verify"], "{told:?}");
+    assert_eq!(stages, ["queued", "call", "job", "verify"], "{told:?}");
     let logged = unitwait().args(["run", "true"]).env("UNITWAIT_LOG", "debug").output().unwrap();
     assert!(stderr(&logged).contains(": verify, job "), "{logged:?}");
 }

@@ -82,7 +82,7 @@ pub fn judge(results: &Results) -> Vec<Goal> {
     goals
 }
 
-/// What the least program takes that uses libdbus and promises as much: nothing that is built upon libdbus comes below.
+/// What a plain program takes that uses libdbus and promises as much, and nothing beside.
 pub fn limits(results: &Results) -> Vec<Limit> {
     let limit = |what, case, of| {
         let (kept, ours) = ((case, "libdbus, promises kept"), (case, "unitwait"));

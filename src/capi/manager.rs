@@ -8,6 +8,7 @@ use super::error::{Failure, answer, quiet, unitwait_code, unitwait_error};
 use super::handle::{Handle, Shared, find, give, known};
 use super::list::{List, unitwait_list};
 use super::pass::{Numbered, Out, Text, c_text, deadline, microseconds, one_of};
+use crate::driver::Inside;
 use crate::manager::{Builder, Manager};
 
 /// The number of this header's ABI, for unitwait_open() and unitwait_builder_new(): a library of another answers
@@ -175,7 +176,8 @@ pub extern "C" fn unitwait_builder_thread_name(builder: *mut unitwait_builder, n
 }
 
 /// Whether unitwait_builder_open() does not wait for systemd, and leaves it to the first request to find out whether one
-/// answers: that request then takes a round trip less. For a program that makes one, and ends or becomes another.
+/// answers: that request then takes a round trip less. For a program that makes one, and ends or becomes another. A scope
+/// whose slice is spread over as many as suit waits for systemd's first word when it is submitted.
 #[unsafe(no_mangle)]
 pub extern "C" fn unitwait_builder_lazy(builder: *mut unitwait_builder, lazy: bool) -> unitwait_code {
     change(builder, |builder| Ok(builder.lazy(lazy)))
@@ -193,13 +195,16 @@ pub extern "C" fn unitwait_builder_open(
     open(manager, timeout_ms, error, || find(builder)?.with(|builder| builder.clone()))
 }
 
-/// systemd's version, as it called itself when the manager was opened; empty as long as a lazy one has not heard from it;
-/// NULL where it is no manager's handle. The manager's own; does not block.
+/// systemd's version, as it called itself when the manager was opened; NULL where it is no manager's handle. The manager's
+/// own; does not block. Of a lazy one it is empty until systemd has answered, and for good where nobody did by the timeout
+/// of unitwait_builder_open().
 #[unsafe(no_mangle)]
 pub extern "C" fn unitwait_manager_version(manager: *const unitwait_manager) -> *const c_char {
     quiet(ptr::null(), || {
         let Opened { manager, version, .. } = &*known(manager)?;
         let told = manager.version();
+        // The child of a fork would wait for ever for a thread that it does not have.
+        let _inside = Inside::enter();
         Some(if told.is_empty() { c"".as_ptr() } else { version.get_or_init(|| c_text(told)).as_ptr() })
     })
 }

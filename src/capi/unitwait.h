@@ -714,7 +714,8 @@ enum unitwait_code unitwait_builder_window(struct unitwait_builder *builder, siz
 enum unitwait_code unitwait_builder_thread_name(struct unitwait_builder *builder, const char *name);
 
 // Whether unitwait_builder_open() does not wait for systemd, and leaves it to the first request to find out whether one
-// answers: that request then takes a round trip less. For a program that makes one, and ends or becomes another.
+// answers: that request then takes a round trip less. For a program that makes one, and ends or becomes another. A scope
+// whose slice is spread over as many as suit waits for systemd's first word when it is submitted.
 enum unitwait_code unitwait_builder_lazy(struct unitwait_builder *builder,
                                          bool lazy);
 
@@ -725,8 +726,9 @@ enum unitwait_code unitwait_builder_open(const struct unitwait_builder *builder,
                                          struct unitwait_manager **manager,
                                          struct unitwait_error **error);
 
-// systemd's version, as it called itself when the manager was opened; empty as long as a lazy one has not heard from it;
-// NULL where it is no manager's handle. The manager's own; does not block.
+// systemd's version, as it called itself when the manager was opened; NULL where it is no manager's handle. The manager's
+// own; does not block. Of a lazy one it is empty until systemd has answered, and for good where nobody did by the timeout
+// of unitwait_builder_open().
 const char *unitwait_manager_version(const struct unitwait_manager *manager);
 
 // The D-Bus address in use. As unitwait_manager_version().

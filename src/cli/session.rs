@@ -90,7 +90,9 @@ impl Session {
 
     /// Does not block: the first request finds out whether a systemd answers.
     pub fn open_lazily(&self) -> Result<Manager, Failure> {
-        Ok(self.target.builder().lazy(true).open(self.until)?)
+        let manager = self.target.builder().lazy(true).open(self.until)?;
+        log::debug!("asks the manager at {}", manager.address());
+        Ok(manager)
     }
 
     pub fn open(&self) -> Result<Manager, Failure> {

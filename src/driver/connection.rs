@@ -7,6 +7,7 @@ use std::time::Duration;
 use dbus::Message;
 use dbus::channel::Channel;
 
+use super::fork::Inside;
 use super::mailbox::{Mailbox, Over, mailbox};
 use super::router::Refusal;
 use super::signals;
@@ -112,7 +113,10 @@ impl Connecting {
         let connect = move || {
             let opened = Channel::open_private(&address).map(Connection::new);
             // The other end is to begin while the dbus thread wakes up.
-            let _ = opened.as_ref().map(Connection::pump);
+            let _ = opened.as_ref().map(|connection| {
+                let _inside = Inside::enter();
+                connection.pump()
+            });
             tell.deliver(opened.map_err(Refusal::from));
             wake.ring();
         };

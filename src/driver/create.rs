@@ -129,7 +129,10 @@ impl Create {
         let place = match (found, self.site.root.get()) {
             (Some(group), _) => Place::Exact(group.to_string()),
             (None, Some(root)) => self.unit.place(root),
-            (None, None) => return self.go(State::ReadingRoot, Call::of_manager("ControlGroup")),
+            (None, None) => {
+                debug_assert_eq!(state, State::Inspecting, "the first look");
+                return self.go(State::ReadingRoot, Call::of_manager("ControlGroup"));
+            }
         };
         self.state = state;
         Step::Inspect(Box::new(self.inspection(place)))
@@ -194,7 +197,14 @@ impl Create {
 
     /// No look was taken before, for each needs to know it.
     fn after_root(&mut self, event: Event) -> Step {
-        let Event::Answer(answer) = event else { return self.unexpected(event) };
+        let answer = match event {
+            Event::Answer(answer) => answer,
+            Event::Refused(BusError { name, message }) => {
+                let message = format!("the unit is there, and where to look for it is not told: {message}");
+                return self.fail(Error::Dbus { asked: self.unit.asked.clone(), name, message });
+            }
+            _ => return self.fail(out_of_step(&self.unit.asked)),
+        };
         match property(answer).and_then(|value| value.as_str().map(String::from)) {
             Some(root) => {
                 // Another may have been told it at the same time.

@@ -180,7 +180,8 @@ impl Builder {
     ///
     /// Nothing but the wait is left out: `open` does not block, and its errors of the connection are the first request's
     /// in its place. [`Manager::version`] is empty until systemd has answered, and a scope with
-    /// [`Spread::Auto`](crate::Spread::Auto) waits for that when it is submitted.
+    /// [`Spread::Auto`](crate::Spread::Auto) waits for that when it is submitted. A fork right after `open` may come while
+    /// another thread connects, and leave libdbus unusable in the child.
     ///
     /// ```no_run
     /// use std::time::Duration;
@@ -198,8 +199,8 @@ impl Builder {
 
     /// Opens the manager: connects, and sees that a systemd answers.
     ///
-    /// Blocks until then or until the deadline, unless it is [lazy](Builder::lazy). Errors: [`Error::InvalidInput`] for an address or thread name
-    /// that is none, [`Error::Connect`] where nobody listens, refuses, or no systemd is on the bus,
+    /// Blocks until then or until the deadline, unless it is [lazy](Builder::lazy). Errors: [`Error::InvalidInput`] for an
+    /// address or thread name that is none, [`Error::Connect`] where nobody listens, refuses, or no systemd is on the bus,
     /// [`Error::AccessDenied`], [`Error::Timeout`], [`Error::System`].
     ///
     /// ```no_run
@@ -217,13 +218,14 @@ impl Builder {
         }
         let driver = Arc::new(Driver::start(endpoint.clone(), self.window, &self.thread_name)?);
         let (version, root) = <(Told, Told)>::default();
-        let answers =
-            [ask(&driver, "Version", deadline, &version)?, ask(&driver, "ControlGroup", deadline, &root)?];
+        let asked = Asked::new(Operation::Open, None);
+        let answers = [("Version", &version), ("ControlGroup", &root)]
+            .map(|(property, told)| ask(&driver, &asked, property, deadline, told));
         // While the manager answers.
         let layout = CgroupLayout::detect()
             .map_err(|source| Error::System { doing: "find the control group hierarchies", source })?;
         if !self.lazy {
-            answers.into_iter().try_for_each(|answer| answer.wait(Deadline::Default))?;
+            answers.into_iter().try_for_each(|answer| answer?.wait(Deadline::Default))?;
         }
         let (layout, pidfds_unknown) = (Arc::new(layout), PidfdsUnknown::default());
         Ok(Manager(Arc::new(Inner {
@@ -268,10 +270,10 @@ impl Builder {
 
 impl Inner {
     /// The manager's own control group. Blocks, until the deadline, where it has not told that yet.
-    pub(super) fn root(&self, deadline: Instant) -> Result<&str> {
+    pub(super) fn root(&self, asked: &Asked, deadline: Instant) -> Result<&str> {
         let root = &self.site.root;
         if root.get().is_none() {
-            ask(&self.driver, "ControlGroup", deadline, root)?.wait(Deadline::Default)?;
+            ask(&self.driver, asked, "ControlGroup", deadline, root)?.wait(Deadline::Default)?;
         }
         Ok(root.get().map_or("", String::as_str))
     }
@@ -281,10 +283,15 @@ impl Inner {
 type Told = Arc<OnceLock<String>>;
 
 /// Reads one text of the manager's own properties.
-fn ask(driver: &Arc<Driver>, name: &str, deadline: Instant, told: &Told) -> Result<Ticket<()>> {
-    let asked = Asked::new(Operation::Open, None);
-    let plan = Box::new(Single { asked: asked.clone(), call: Call::of_manager(name) });
-    let told = Arc::clone(told);
+fn ask(
+    driver: &Arc<Driver>,
+    asked: &Asked,
+    property: &str,
+    deadline: Instant,
+    told: &Told,
+) -> Result<Ticket<()>> {
+    let plan = Box::new(Single { asked: asked.clone(), call: Call::of_manager(property) });
+    let (asked, told) = (asked.clone(), Arc::clone(told));
     let finish = move |success, _| match text(success) {
         Some(text) => {
             told.get_or_init(|| text);

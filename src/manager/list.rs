@@ -97,7 +97,7 @@ impl Manager {
     pub fn units_in_slice(&self, slice: &str, deadline: impl Into<Deadline>) -> Result<Vec<UnitStatus>> {
         name::check_kind(slice, "slice")?;
         let deadline = deadline.into().instant(Instant::now(), self.0.default_timeout);
-        let group = unit_path(self.0.root(deadline)?, None, slice);
+        let group = unit_path(self.0.root(&Asked::new(Operation::List, None), deadline)?, None, slice);
         let below: HashSet<String> = siblings::units_below(&self.0.site.layout, &group).into_iter().collect();
         let mut units = self.list_units(&[], deadline)?;
         units.retain(|unit| below.contains(&unit.name));

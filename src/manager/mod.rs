@@ -145,8 +145,10 @@ impl Manager {
         Builder::default()
     }
 
-    /// systemd's version, as it called itself when the manager was opened (`252.38-1~deb12u1`); empty as long as a manager
-    /// that was opened [lazily](Builder::lazy) has not heard from it. Does not block.
+    /// systemd's version, as it called itself when the manager was opened (`252.38-1~deb12u1`). Does not block.
+    ///
+    /// Of a manager that was opened [lazily](Builder::lazy) it is empty until systemd has answered; it is asked for once, and
+    /// stays empty where nobody answered that by the deadline of [`open`](Builder::open).
     ///
     /// ```no_run
     /// let manager = unitwait::Manager::system()?;
@@ -181,8 +183,9 @@ impl Manager {
 
     /// Hands a request over and returns at once with its ticket.
     ///
-    /// The deadline is the request's own. Blocks only while the way to the dbus thread is full, never past the
-    /// deadline. Errors: [`Error::InvalidInput`], [`Error::NoSuchProcess`], [`Error::Timeout`] where the
+    /// The deadline is the request's own. Blocks only while the way to the dbus thread is full, and, for a scope with
+    /// [`Spread::Auto`](crate::Spread::Auto), until a manager that was opened [lazily](Builder::lazy) has heard from systemd;
+    /// never past the deadline. Errors: [`Error::InvalidInput`], [`Error::NoSuchProcess`], [`Error::Timeout`] where the
     /// deadline has passed, [`Error::Forked`], [`Error::Closed`]; all others come through the ticket.
     ///
     /// ```no_run
@@ -200,7 +203,8 @@ impl Manager {
     /// # Ok::<(), unitwait::Error>(())
     /// ```
     pub fn submit<R: Request>(&self, request: &R, deadline: impl Into<Deadline>) -> Result<Ticket<R::Out>> {
-        let (plan, finish) = request.plan(&self.0)?;
+        let deadline = deadline.into().instant(Instant::now(), self.0.default_timeout);
+        let (plan, finish) = request.plan(&self.0, deadline)?;
         self.ticket(plan, deadline.into(), finish)
     }
 
@@ -212,8 +216,9 @@ impl Manager {
         deadline: Deadline,
         bell: &Arc<Wake>,
     ) -> Result<Ticket<R::Out>> {
-        let (plan, finish) = request.plan(&self.0)?;
-        self.ticket_with(plan, deadline, finish, Arc::downgrade(bell))
+        let deadline = deadline.instant(Instant::now(), self.0.default_timeout);
+        let (plan, finish) = request.plan(&self.0, deadline)?;
+        self.ticket_with(plan, deadline.into(), finish, Arc::downgrade(bell))
     }
 
     /// Creates a scope, waits for its job, and sees that the kernel has the processes in it.

@@ -25,12 +25,13 @@ type Planned<T> = (Box<dyn Plan>, Finish<T>);
 pub(super) mod sealed {
     use super::{Inner, Planned, Result};
     use std::sync::Arc;
+    use std::time::Instant;
 
     pub trait Sealed {
         type Out: Send + 'static;
         #[doc(hidden)]
         #[allow(private_interfaces, reason = "only this crate can name the trait")]
-        fn plan(&self, manager: &Arc<Inner>) -> Result<Planned<Self::Out>>;
+        fn plan(&self, manager: &Arc<Inner>, deadline: Instant) -> Result<Planned<Self::Out>>;
     }
 }
 
@@ -115,7 +116,7 @@ impl sealed::Sealed for UnitJob {
     type Out = FinishedJob;
 
     #[allow(private_interfaces, reason = "only this crate can name the trait")]
-    fn plan(&self, _: &Arc<Inner>) -> Result<Planned<FinishedJob>> {
+    fn plan(&self, _: &Arc<Inner>, _: Instant) -> Result<Planned<FinishedJob>> {
         self.check()?;
         let asked = Asked::new(operation(self.verb), Some(&self.unit));
         let call = Call::UnitJob { verb: self.verb, unit: self.unit.clone(), mode: self.mode };
@@ -138,12 +139,12 @@ impl sealed::Sealed for Scope {
     type Out = ActiveScope;
 
     #[allow(private_interfaces, reason = "only this crate can name the trait")]
-    fn plan(&self, manager: &Arc<Inner>) -> Result<Planned<ActiveScope>> {
+    fn plan(&self, manager: &Arc<Inner>, deadline: Instant) -> Result<Planned<ActiveScope>> {
         self.check()?;
         let asked = Asked::new(Operation::CreateScope, Some(&self.name));
+        let Placing { slice, spread, over } = placing(manager, self, &asked, deadline)?;
         let (sights, processes) = see(&self.pids, &asked)?;
         let seen = Instant::now();
-        let Placing { slice, spread, over } = placing(manager, self)?;
         let (slice, spread) = (slice.map(Into::into), spread.map(Into::into));
         let properties = Arc::clone(&self.properties);
         let (on_exists, verify, require_limits) = (self.on_exists, self.verify, self.require_limits);
@@ -171,7 +172,7 @@ impl sealed::Sealed for Slice {
     type Out = ActiveSlice;
 
     #[allow(private_interfaces, reason = "only this crate can name the trait")]
-    fn plan(&self, manager: &Arc<Inner>) -> Result<Planned<ActiveSlice>> {
+    fn plan(&self, manager: &Arc<Inner>, _: Instant) -> Result<Planned<ActiveSlice>> {
         self.check()?;
         let asked = Asked::new(Operation::CreateSlice, Some(&self.name));
         let properties = Arc::clone(&self.properties);
@@ -201,14 +202,14 @@ struct Placing {
     over: Option<u32>,
 }
 
-fn placing(manager: &Inner, scope: &Scope) -> Result<Placing> {
+fn placing(manager: &Inner, scope: &Scope, asked: &Asked, deadline: Instant) -> Result<Placing> {
     let (Some(slice), Some(spread)) = (&scope.slice, scope.spread) else {
         return Ok(Placing { slice: scope.slice.clone(), spread: None, over: None });
     };
     let over = match spread {
         Spread::Over(over) => over,
         Spread::Auto => {
-            let root = manager.root(Instant::now() + manager.default_timeout)?;
+            let root = manager.root(asked, deadline)?;
             manager.spreads.over(&manager.site.layout, slice, &unit_path(root, None, slice))
         }
     };

@@ -111,3 +111,19 @@ fn two_callers_who_stop_one_unit_share_its_job_and_who_leaves_takes_nothing_alon
         assert_eq!(world.settle().late, 1);
     });
 }
+
+#[test]
+fn each_message_and_its_bytes_are_counted_once_and_by_the_time_they_are_asked_for() {
+    World::both(|world| {
+        world.round_trip();
+        let before = world.stats();
+        world.round_trip();
+        let after = world.stats();
+        assert_eq!(after.messages_sent - before.messages_sent, 1);
+        assert_eq!(after.messages_received - before.messages_received, 1);
+        // An answer has a header with a signature and a serial at the least, and a word.
+        let bytes = after.bytes_received - before.bytes_received;
+        assert!((40..400).contains(&bytes), "{bytes}");
+        assert!(after.bytes_sent - before.bytes_sent > bytes, "a call names more than its answer");
+    });
+}

@@ -34,13 +34,33 @@ fn the_first_request_is_asked_before_systemd_has_answered_anything() {
 }
 
 #[test]
+fn a_deadline_that_comes_while_it_is_asked_where_to_look_is_one_of_a_unit_that_is_there() {
+    World::both(|world| {
+        world.script.answer_opens(false);
+        let manager = world.builder().lazy(true).open(LONG).unwrap();
+        let creation = manager.submit(&scope("a.scope"), LONG).unwrap();
+        let _told = [world.script.next("Get"), world.script.next("Get")];
+        world.script.next("StartTransientUnit").carry_out();
+        let root = world.script.next("Get");
+        let late = by(SHORT, || creation.wait(SHORT)).unwrap_err();
+        assert!(late.is_timeout() && late.job().is_some(), "{late:?}");
+        assert_eq!(manager.stats().unwrap().late, 1);
+        root.text("/");
+        manager.property("a.scope", "SubState", LONG).expect("what was sent before is answered before");
+        let stats = manager.stats().unwrap();
+        assert_eq!((stats.requests, stats.settling), (2, 0), "what opening asks is left: {stats:?}");
+    });
+}
+
+#[test]
 fn a_slice_is_not_counted_before_it_is_known_where_it_is() {
     World::both(|world| {
         world.script.answer_opens(false);
-        let manager = world.builder().lazy(true).default_timeout(SHORT).open(LONG).unwrap();
+        let manager = world.builder().lazy(true).open(LONG).unwrap();
         let spread = scope("a.scope").slice("jobs.slice").spread(Spread::Auto);
-        let refusal = by(SHORT, || manager.submit(&spread, LONG).map(drop));
-        assert!(matches!(refusal, Err(Error::Timeout { .. })), "{refusal:?}");
+        let refusal = by(SHORT, || manager.submit(&spread, SHORT).map(drop)).unwrap_err();
+        assert!(matches!(refusal, Error::Timeout { .. }), "{refusal:?}");
+        assert_eq!(refusal.asked().and_then(|asked| asked.unit.as_deref()), Some("a.scope"));
         // What opening asks, and what the submission did.
         for _ in 0..3 {
             world.script.next("Get").text("/");

@@ -33,10 +33,13 @@ fn one_process() -> NewUnit {
 
 /// A creation whose call was sent.
 fn creating(unit: NewUnit) -> Create {
+    creating_below(OnceLock::from("/".to_string()), unit)
+}
+
+fn creating_below(root: OnceLock<String>, unit: NewUnit) -> Create {
     let layout = CgroupLayout::parse("30 20 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw");
     let layout = layout.expect("a hierarchy is mounted").into();
-    let root = Arc::new(OnceLock::from("/".to_string()));
-    let site = Site { root, links: None, layout, pidfds_unknown: PidfdsUnknown::default() };
+    let site = Site { root: root.into(), links: None, layout, pidfds_unknown: PidfdsUnknown::default() };
     let mut create = Create::new(unit.into(), Sights::default(), site.into());
     assert!(matches!(create.start(), Step::Create));
     assert!(matches!(create.creation(), Some(Call::StartTransient { .. })));
@@ -86,6 +89,34 @@ fn a_scope_that_no_process_reached_is_stopped_again_for_systemd_would_keep_it() 
     let run = RUN.parse::<InvocationId>().expect("an ID").object_path();
     assert!(matches!(step, Step::Call(Call::RunJob { verb: Verb::Stop, path, .. }) if path == run));
     assert_eq!(run_left(create.advance(Event::Job(JobId::new(2), JobResult::Done))), None);
+}
+
+#[test]
+fn a_manager_that_has_not_told_where_it_is_is_asked_before_the_first_look() {
+    let done = || {
+        let mut create = creating_below(OnceLock::new(), one_process());
+        let step = create.advance(Event::Job(JobId::new(1), JobResult::Done));
+        assert!(matches!(step, Step::Call(call) if call == Call::of_manager("ControlGroup")));
+        assert!(create.is_past_its_job());
+        create
+    };
+    let text = |root: &str| Event::Answer(vec![Value::Variant(Box::new(Value::from(root)))]);
+    let mut told = done();
+    match told.advance(text("/here")) {
+        Step::Inspect(inspection) => {
+            let below = Place::Below { root: "/here".into(), unit: "x.scope".into() };
+            assert_eq!(inspection.place, below);
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(run_left(told.advance(seen(&[7], false))).map(|run| run.to_string()), Some(RUN.into()));
+    let name = "org.freedesktop.DBus.Error.AccessDenied".to_string();
+    match done().advance(Event::Refused(BusError { name, message: "no".into() })) {
+        Step::Finish(Err(Error::Dbus { message, .. })) => {
+            assert!(message.starts_with("the unit is there"), "{message}")
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]

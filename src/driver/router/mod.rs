@@ -129,8 +129,6 @@ pub(crate) struct Router<R: 'static> {
     answered: usize,
     line: Line,
     requests: Table<RequestId, Box<Entry<R>>>,
-    /// Forgotten requests. To give back what they hold takes a moment, which no caller is to wait for.
-    over: Vec<Box<Entry<R>>>,
     in_flight: Table<u32, InFlight>,
     jobs: Jobs,
     /// The looks that are due.
@@ -165,7 +163,6 @@ impl<R: ReplyTo> Router<R> {
             answered: 0,
             line: Line::default(),
             requests: Table::default(),
-            over: Vec::new(),
             in_flight: Table::default(),
             jobs: Jobs::default(),
             to_look: VecDeque::new(),
@@ -179,11 +176,7 @@ impl<R: ReplyTo> Router<R> {
 
     /// The next thing to do, until there is none.
     pub(crate) fn output(&mut self) -> Option<Output<R>> {
-        let next = self.outputs.pop_front();
-        if next.is_none() {
-            self.over.clear();
-        }
-        next
+        self.outputs.pop_front()
     }
 
     /// When [`Router::tick`] is due.
@@ -428,7 +421,6 @@ impl<R: ReplyTo> Router<R> {
             self.jobs.leave(job, id);
             self.listen_as_needed();
         }
-        self.over.push(entry);
     }
 }
 
