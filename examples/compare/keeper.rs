@@ -1,6 +1,6 @@
-//! What unitwait promises, in the cheapest way there is: a thread for the connection, which never waits for a caller, a
-//! look at the process before it is named to systemd, and a look at the kernel and at systemd's link for the run's ID
-//! afterwards.
+//! What unitwait promises in the good case, in a plain way, and nothing beside: a thread for the connection, which never
+//! waits for a caller, a look at the process before it is named to systemd, and a look at the kernel and at systemd's link
+//! for the run's ID afterwards.
 
 use std::fs::{self, File};
 use std::io::{Read, Seek};

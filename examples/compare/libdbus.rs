@@ -1,4 +1,4 @@
-//! The least that libdbus takes: one connection, one thread, match, call, wait, and nothing promised. `kept` has what it
+//! The least that libdbus takes: one connection, one thread, match, call, wait, and nothing promised. `keeper` has what it
 //! takes to promise as much as unitwait does.
 
 use std::fmt::Display;
