@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, Thread};
+use std::time::Duration;
 
 use dbus::Message;
 use dbus::channel::Channel;
@@ -63,7 +64,7 @@ fn keep(
         let _ = poll(&mut fds, PollTimeout::NONE);
         if has_come(&fds[1]) {
             // What the manager's own socket tells unasked.
-            let _ = channel.read_write(Some(std::time::Duration::ZERO));
+            let _ = channel.read_write(Some(Duration::ZERO));
             while channel.pop_message().is_some() {}
         }
         if has_come(&fds[0]) {

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use super::optional::leave_out;
 use super::placing::Naming;
 use super::plan::{
-    Created, Event, Outcome, Plan, Step, Success, get_state, out_of_step, property, refusal, says_run_is_over,
+    Created, Event, Outcome, Plan, Step, Success, get_state, out_of_step, property, refusal,
+    says_run_is_over, text_property,
 };
 use crate::cgroup::{Findings, Inspection, Place, Sights};
 use crate::error::{Asked, Error};
@@ -205,7 +206,7 @@ impl Create {
             }
             _ => return self.fail(out_of_step(&self.unit.asked)),
         };
-        match property(answer).and_then(|value| value.as_str().map(String::from)) {
+        match text_property(answer) {
             Some(root) => {
                 // Another may have been told it at the same time.
                 let _ = self.site.root.set(root);
@@ -235,7 +236,7 @@ impl Create {
 
     fn after_finding_group(&mut self, event: Event) -> Step {
         let group = match event {
-            Event::Answer(answer) => property(answer).and_then(|value| value.as_str().map(String::from)),
+            Event::Answer(answer) => text_property(answer),
             _ => None,
         };
         match group.filter(|group| !group.is_empty()) {

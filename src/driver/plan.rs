@@ -238,6 +238,11 @@ pub(super) fn property(mut answer: Vec<Value>) -> Option<Value> {
     }
 }
 
+/// The same of one that is a text.
+pub(super) fn text_property(answer: Vec<Value>) -> Option<String> {
+    property(answer).and_then(|value| value.as_str().map(String::from))
+}
+
 fn single(asked: &Asked, call: &Call, event: Event) -> Result<Success, Error> {
     match event {
         Event::Answer(values) => Ok(Success::Answer(values)),

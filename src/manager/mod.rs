@@ -203,9 +203,7 @@ impl Manager {
     /// # Ok::<(), unitwait::Error>(())
     /// ```
     pub fn submit<R: Request>(&self, request: &R, deadline: impl Into<Deadline>) -> Result<Ticket<R::Out>> {
-        let deadline = deadline.into().instant(Instant::now(), self.0.default_timeout);
-        let (plan, finish) = request.plan(&self.0, deadline)?;
-        self.ticket(plan, deadline.into(), finish)
+        self.hand_over(request, deadline.into(), Weak::new())
     }
 
     /// As [`submit`](Manager::submit); rings the bell once there is an answer.
@@ -216,9 +214,7 @@ impl Manager {
         deadline: Deadline,
         bell: &Arc<Wake>,
     ) -> Result<Ticket<R::Out>> {
-        let deadline = deadline.instant(Instant::now(), self.0.default_timeout);
-        let (plan, finish) = request.plan(&self.0, deadline)?;
-        self.ticket_with(plan, deadline.into(), finish, Arc::downgrade(bell))
+        self.hand_over(request, deadline, Arc::downgrade(bell))
     }
 
     /// Creates a scope, waits for its job, and sees that the kernel has the processes in it.
@@ -416,8 +412,7 @@ impl Manager {
     /// Asks something that changes nothing: once it is answered, systemd has had all that was asked before.
     fn round_trip(&self, operation: Operation, deadline: Deadline) -> Result<()> {
         let asked = Asked::new(operation, None);
-        let (path, interface) = (systemd1::MANAGER_PATH.into(), systemd1::MANAGER.into());
-        let call = Call::Get { path, interface, name: "Version".into() };
+        let call = Call::of_manager("Version");
         self.ask(Box::new(Single { asked: asked.clone(), call }), deadline, finish_nothing(asked))
     }
 
@@ -436,17 +431,14 @@ impl Manager {
         at: Deadline,
         finish: Finish<T>,
     ) -> Result<Ticket<T>> {
-        self.ticket_with(plan, at, finish, Weak::new())
+        let deadline = at.instant(Instant::now(), self.0.default_timeout);
+        Ticket::submit(&self.0.driver, plan, deadline, finish)
     }
 
-    fn ticket_with<T: Send + 'static>(
-        &self,
-        plan: Box<dyn Plan>,
-        at: Deadline,
-        finish: Finish<T>,
-        bell: Weak<Wake>,
-    ) -> Result<Ticket<T>> {
+    /// As [`submit`](Manager::submit), with a bell for who waits by one.
+    fn hand_over<R: Request>(&self, request: &R, at: Deadline, bell: Weak<Wake>) -> Result<Ticket<R::Out>> {
         let deadline = at.instant(Instant::now(), self.0.default_timeout);
+        let (plan, finish) = request.plan(&self.0, deadline)?;
         Ticket::submit_with(&self.0.driver, plan, deadline, finish, bell)
     }
 }

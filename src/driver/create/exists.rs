@@ -2,7 +2,7 @@
 
 use super::{Create, MOST_ATTEMPTS, State};
 use crate::cgroup::Place;
-use crate::driver::plan::{Event, Outcome, Plan, Step, property, refusal, says_run_is_over};
+use crate::driver::plan::{Event, Outcome, Plan, Step, property, refusal, says_run_is_over, text_property};
 use crate::error::Error;
 use crate::job::{JobMode, JobResult};
 use crate::systemd1::{self, BusError, Call, Verb};
@@ -12,7 +12,7 @@ impl Create {
     /// The name is taken: a failed or just dying leftover is cleared away, anything else is the policy's.
     pub(super) fn after_state(&mut self, event: Event) -> Step {
         let Event::Answer(answer) = event else { return self.unexpected(event) };
-        let state = property(answer).and_then(|value| value.as_str().map(String::from)).unwrap_or_default();
+        let state = text_property(answer).unwrap_or_default();
         let retry = self.attempts < MOST_ATTEMPTS;
         match (state.as_str(), self.unit.on_exists) {
             ("active", OnExists::Accept) => {
@@ -40,7 +40,7 @@ impl Create {
 
     pub(super) fn after_group(&mut self, event: Event) -> Step {
         let Event::Answer(answer) = event else { return self.unexpected(event) };
-        let group = property(answer).and_then(|value| value.as_str().map(String::from)).unwrap_or_default();
+        let group = text_property(answer).unwrap_or_default();
         if group.is_empty() {
             // It ended between two messages; the name may be free now.
             return self.again();
